@@ -1,0 +1,3 @@
+#![forbid(unsafe_code)]
+//! cloison
+fn main() {}
