@@ -1,0 +1,64 @@
+//! The host side: one file a verb.
+//!
+//! Every verb takes a [`Runtime`] (what the global options say) and what the command line adds. A verb that fails leaves the
+//! machine as it found it.
+
+use std::path::PathBuf;
+
+use crate::id::ContainerId;
+
+/// Where containers are kept and how their cgroups are made: what the global options say.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// The directory that holds one directory for each container (`--root`).
+    pub root: PathBuf,
+    /// Who makes cgroups (`--cgroup-manager`, `--systemd-cgroup`).
+    pub cgroup: CgroupDriver,
+}
+
+/// Who makes a container's cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// We do, through the cgroup file system.
+    Cgroupfs,
+    /// systemd does, by D-Bus.
+    Systemd,
+    /// Nobody: the container stays in the caller's cgroup.
+    Disabled,
+}
+
+/// What `create` is asked for.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// The container's name.
+    pub id: ContainerId,
+    /// The directory with `config.json` and, mostly, the root file system.
+    pub bundle: PathBuf,
+    /// A configuration elsewhere than `<bundle>/config.json`.
+    pub config: Option<PathBuf>,
+    /// Where to write the init's process id: digits only, no newline.
+    pub pid_file: Option<PathBuf>,
+    /// The `AF_UNIX` socket that gets the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// The `AF_UNIX` socket that gets a pidfd of the init.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Move the root instead of `pivot_root` (for a root on an initramfs).
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on the process inherits.
+    pub preserve_fds: u32,
+}
+
+/// What `run` is asked for.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The same as for `create`.
+    pub create: CreateOptions,
+    /// Return as soon as the process runs.
+    pub detach: bool,
+    /// Keep the state after the process has ended.
+    pub keep: bool,
+    /// Do not adopt the container's orphans.
+    pub no_subreaper: bool,
+}
