@@ -1,2 +1,45 @@
 #![forbid(unsafe_code)]
-//! The harness.
+// A harness panics on everything that it did not expect: that is how a test fails.
+#![allow(clippy::missing_panics_doc)]
+//! What a user of the binary sees, tested on a real kernel with real containers.
+//!
+//! Each test makes a [`Sandbox`], builds a [`Bundle`] in it, and runs a container runtime on it. The runtime is whatever
+//! `CLOISON_BIN` names, the workspace's own `cloison` otherwise, so that a claim about `runc` is checked against `runc`.
+//! When the sandbox is dropped it looks for everything the runtime may have left on the machine: processes, mounts,
+//! cgroups and files. A test that leaves something fails, even when all its assertions held.
+//!
+//! ```no_run
+//! use cloison_tests::Sandbox;
+//!
+//! let sandbox = Sandbox::new();
+//! let output = sandbox.busybox("hostname").edit(|spec| spec["hostname"] = "ship".into()).run();
+//! assert_eq!(output.ok(), "ship\n");
+//! ```
+//!
+//! - [`sandbox`]: the directory, names and commands of one test
+//! - [`bundle`]: `config.json` and its root file system
+//! - [`rootfs`]: where root file systems come from
+//! - [`container`]: one container between `create` and `delete`
+//! - [`output`]: what a finished command printed
+//! - [`leaks`]: what must not be there afterwards
+//! - [`runtime`]: the binary under test, and what it is
+//! - [`host`]: what this machine can do
+//! - [`skip`]: tests that cannot run here say so
+
+pub mod bundle;
+pub mod container;
+pub mod host;
+pub mod leaks;
+pub mod output;
+pub mod rootfs;
+pub mod runtime;
+pub mod sandbox;
+pub mod skip;
+
+pub use bundle::Bundle;
+pub use container::Container;
+pub use output::Output;
+pub use rootfs::Rootfs;
+pub use runtime::Kind;
+pub use sandbox::{Foreground, Sandbox, until};
+pub use serde_json::{Value, json};

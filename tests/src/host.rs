@@ -1,0 +1,70 @@
+//! What this machine can do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How the cgroup hierarchies are mounted on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupLayout {
+    /// Only `cgroup2` on `/sys/fs/cgroup`.
+    V2,
+    /// `cgroup` hierarchies, with or without a `cgroup2` beside them.
+    V1,
+}
+
+/// The layout under `/sys/fs/cgroup`.
+pub fn cgroup_layout() -> CgroupLayout {
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { CgroupLayout::V2 } else { CgroupLayout::V1 }
+}
+
+/// The mount point of each cgroup hierarchy, `cgroup2` included.
+pub fn cgroup_mounts() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc is mounted");
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ');
+            let (_source, target, kind) = (fields.next()?, fields.next()?, fields.next()?);
+            matches!(kind, "cgroup" | "cgroup2").then(|| PathBuf::from(target))
+        })
+        .collect()
+}
+
+/// Whether we run as root, outside any user namespace that maps less than everything.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether this process has a capability, by its number in `linux/capability.h`.
+pub fn has_capability(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let effective =
+        status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("the kernel tells CapEff");
+    u64::from_str_radix(effective.trim(), 16).expect("CapEff is hexadecimal") & (1 << number) != 0
+}
+
+/// Whether the kernel knows a filesystem type.
+pub fn knows_filesystem(name: &str) -> bool {
+    fs::read_to_string("/proc/filesystems")
+        .expect("/proc is mounted")
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some(name))
+}
+
+/// Whether the kernel has namespaces of this kind, named as in `/proc/self/ns`.
+pub fn has_namespace(name: &str) -> bool {
+    Path::new("/proc/self/ns").join(name).exists()
+}
+
+/// Whether a system call works at all here, told by a file that only exists with it.
+pub fn has_file(path: &str) -> bool {
+    Path::new(path).exists()
+}
+
+/// Major and minor version of the running kernel.
+pub fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let mut next = || numbers.next().and_then(Result::ok).expect("a kernel release starts with two numbers");
+    (next(), next())
+}

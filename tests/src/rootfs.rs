@@ -1,0 +1,210 @@
+//! Where root file systems come from.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::FlockOperation;
+use rustix::mount::MountFlags;
+
+use crate::sandbox::Sandbox;
+
+type Plant = Box<dyn FnOnce(&Path)>;
+
+/// A recipe for the root file system of a bundle.
+pub struct Rootfs {
+    base: Base,
+    owner: Option<(u32, u32)>,
+    plants: Vec<Plant>,
+}
+
+enum Base {
+    Busybox,
+    Debian,
+    Empty,
+}
+
+impl Rootfs {
+    /// A static busybox with all its applets as links, as `busybox --install -s` lays them out, and a small `/etc`.
+    pub fn busybox() -> Self {
+        Self::from_base(Base::Busybox)
+    }
+
+    /// A minimal Debian, bootstrapped once and seen through an overlay: changes stay in the sandbox.
+    pub fn debian() -> Self {
+        Self::from_base(Base::Debian)
+    }
+
+    /// A directory with nothing in it.
+    pub fn empty() -> Self {
+        Self::from_base(Base::Empty)
+    }
+
+    /// A busybox that an enemy has changed: the closure gets the path of the root file system.
+    pub fn hostile(plant: impl FnOnce(&Path) + 'static) -> Self {
+        Self::busybox().with(plant)
+    }
+
+    /// Changes the root file system once it is there.
+    #[must_use]
+    pub fn with(mut self, plant: impl FnOnce(&Path) + 'static) -> Self {
+        self.plants.push(Box::new(plant));
+        self
+    }
+
+    /// Gives every file to this host user and group, as an engine does for a user namespace.
+    #[must_use]
+    pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
+        self.owner = Some((uid, gid));
+        self
+    }
+
+    fn from_base(base: Base) -> Self {
+        Self { base, owner: None, plants: Vec::new() }
+    }
+
+    /// Lays the root file system out in a directory that does not exist yet.
+    pub(crate) fn make(self, sandbox: &Sandbox, target: &Path) {
+        make_dir(target, 0o755);
+        match self.base {
+            Base::Busybox => busybox(target),
+            Base::Debian => debian(sandbox, target),
+            Base::Empty => {}
+        }
+        for plant in self.plants {
+            plant(target);
+        }
+        if let Some((uid, gid)) = self.owner {
+            give_to(target, uid, gid).unwrap_or_else(|error| panic!("chown {}: {error}", target.display()));
+        }
+    }
+}
+
+/// Makes a directory with exactly this mode, whatever the umask is.
+pub fn make_dir(path: &Path, mode: u32) {
+    fs::create_dir_all(path).unwrap_or_else(|error| panic!("mkdir {}: {error}", path.display()));
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("our own directory can be changed");
+}
+
+fn busybox(root: &Path) {
+    let binary = Path::new("/bin/busybox");
+    assert!(binary.exists(), "the tests need a static busybox in /bin: apt-get install busybox-static");
+    for (directory, mode) in [
+        ("bin", 0o755),
+        ("sbin", 0o755),
+        ("usr/bin", 0o755),
+        ("usr/sbin", 0o755),
+        ("etc", 0o755),
+        ("proc", 0o755),
+        ("sys", 0o755),
+        ("dev", 0o755),
+        ("var", 0o755),
+        ("run", 0o755),
+        ("mnt", 0o755),
+        ("home/user", 0o755),
+        ("root", 0o700),
+        ("tmp", 0o1777),
+    ] {
+        make_dir(&root.join(directory), mode);
+    }
+    fs::copy(binary, root.join("bin/busybox")).expect("busybox can be copied");
+    let applets = Command::new(binary).arg("--list-full").output().expect("busybox runs");
+    for applet in String::from_utf8_lossy(&applets.stdout).lines() {
+        if applet == "bin/busybox" || applet == "linuxrc" {
+            continue;
+        }
+        if let Err(error) = symlink("/bin/busybox", root.join(applet)) {
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{applet}: {error}");
+        }
+    }
+    let passwd = "root:x:0:0:root:/root:/bin/sh\n\
+                  daemon:x:1:1:daemon:/usr/sbin:/bin/false\n\
+                  user:x:1000:1000:user:/home/user:/bin/sh\n";
+    fs::write(root.join("etc/passwd"), passwd).expect("passwd");
+    fs::write(root.join("etc/group"), "root:x:0:\ndaemon:x:1:\nuser:x:1000:\n").expect("group");
+    chown(root.join("home/user"), Some(1000), Some(1000)).expect("the tests run as root");
+}
+
+/// Mounts an overlay on the target: the shared Debian below, a tmpfs of the sandbox above.
+fn debian(sandbox: &Sandbox, target: &Path) {
+    let lower = debian_cache();
+    let layers = target.with_extension("layers");
+    make_dir(&layers, 0o711);
+    sandbox.mount("tmpfs", &layers, "tmpfs", MountFlags::empty(), "mode=711");
+    make_dir(&layers.join("upper"), 0o755);
+    make_dir(&layers.join("work"), 0o755);
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        layers.join("upper").display(),
+        layers.join("work").display()
+    );
+    sandbox.mount("overlay", target, "overlay", MountFlags::empty(), &options);
+}
+
+/// The shared Debian root file system; the first test that needs it makes it, the others wait.
+fn debian_cache() -> PathBuf {
+    if let Some(given) = std::env::var_os("CLOISON_TEST_DEBIAN") {
+        return given.into();
+    }
+    let cache = cache_dir();
+    make_dir(&cache, 0o755);
+    let root = cache.join("debian-bookworm");
+    let lock = File::create(cache.join("debian.lock")).expect("the cache can be written");
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).expect("the cache can be locked");
+    if !root.exists() {
+        debootstrap(&cache, &root);
+    }
+    root
+}
+
+fn debootstrap(cache: &Path, root: &Path) {
+    let partial = cache.join("debian-bookworm.partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial).expect("a half made root file system can be removed");
+    }
+    let mut command = Command::new("debootstrap");
+    command.args(["--variant=minbase", "--include=libcap2-bin", "bookworm"]).arg(&partial);
+    if let Some(mirror) = std::env::var_os("CLOISON_TEST_MIRROR") {
+        command.arg(mirror);
+    }
+    let output = command.output().unwrap_or_else(|error| {
+        panic!(
+            "debootstrap: {error}. The tests on Debian need it: apt-get install debootstrap, \
+             or name a Debian root file system: CLOISON_TEST_DEBIAN=<directory>"
+        )
+    });
+    assert!(
+        output.status.success(),
+        "debootstrap failed ({}), see {}/debootstrap/debootstrap.log:\n{}{}",
+        output.status,
+        partial.display(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    fs::rename(&partial, root).expect("the cache can be written");
+}
+
+/// `$XDG_CACHE_HOME/cloison-tests`, or below `~/.cache`, or else in the target directory.
+fn cache_dir() -> PathBuf {
+    if let Some(cache) = std::env::var_os("XDG_CACHE_HOME") {
+        return PathBuf::from(cache).join("cloison-tests");
+    }
+    if let Some(home) = std::env::var_os("HOME") {
+        return PathBuf::from(home).join(".cache/cloison-tests");
+    }
+    let test = std::env::current_exe().expect("the test knows its own path");
+    test.parent().expect("the test lies in a directory").join("cloison-tests")
+}
+
+fn give_to(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
+    if path.symlink_metadata()?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give_to(&entry?.path(), uid, gid)?;
+        }
+    }
+    Ok(())
+}
