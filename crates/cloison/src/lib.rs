@@ -1,2 +1,6 @@
 #![forbid(unsafe_code)]
 //! cloison
+
+pub mod id;
+pub mod signal;
+pub mod spec;

@@ -1,0 +1,104 @@
+//! `config.json`: runtime-spec 1.3 as types.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+mod capabilities;
+mod encoding;
+mod hooks;
+mod id_list;
+mod linux;
+mod mounts;
+mod process;
+mod resources;
+mod seccomp;
+
+pub use capabilities::{CAPABILITIES, capability_mask, capability_number};
+pub use hooks::{Hook, Hooks};
+pub use id_list::{IdList, InvalidIdList};
+pub use linux::{
+    Device, DeviceType, IntelRdt, Linux, MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode, Namespace,
+    NamespaceType, NetDevice, Personality, PersonalityDomain, Propagation, TimeOffset,
+};
+pub use mounts::{ID_MAP_OPTIONS, IdMapping, MOUNT_OPTIONS, Mount, Root, is_file_system_option};
+pub use process::{
+    Capabilities, ConsoleSize, CpuAffinity, IoPriority, IoPriorityClass, Process, Rlimit, RlimitType,
+    Scheduler, SchedulerFlag, SchedulerPolicy, User,
+};
+pub use resources::{
+    BlockIo, Cpu, DeviceRule, DeviceRuleType, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma,
+    Resources, ThrottleDevice, WeightDevice,
+};
+pub use seccomp::{Seccomp, SeccompAction, SeccompArch, SeccompFlag, SeccompOperator, Syscall, SyscallArg};
+
+use encoding::{is_default, non_empty};
+
+/// The oldest version of runtime-spec that is understood.
+pub const OLDEST_VERSION: &str = "1.0.0";
+/// The newest version of runtime-spec that is understood whole.
+pub const NEWEST_VERSION: &str = "1.3.0";
+
+/// `config.json`, whole
+/// ([config.md](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config.md)).
+///
+/// An absent section is an empty one, and an empty text is an absent one. Fields of other systems are kept
+/// as they came, and unknown fields are ignored, as the specification demands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spec {
+    /// The version of runtime-spec that it was written for; checked to be 1.x.y.
+    pub oci_version: String,
+    /// The program; checked to be there.
+    #[serde(skip_serializing_if = "is_default")]
+    pub process: Process,
+    /// The root file system; checked to be there.
+    #[serde(skip_serializing_if = "is_default")]
+    pub root: Root,
+    /// The host name; checked to come with a uts namespace.
+    #[serde(deserialize_with = "non_empty", skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The NIS domain name; checked to come with a uts namespace.
+    #[serde(deserialize_with = "non_empty", skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<String>,
+    /// Mounts below the root file system, in the order they are made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Programs that run at points of the container's life.
+    #[serde(skip_serializing_if = "is_default")]
+    pub hooks: Hooks,
+    /// Notes for other programs, and a few for the runtime.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// What only Linux has.
+    #[serde(skip_serializing_if = "is_default")]
+    pub linux: Linux,
+    /// What only Solaris has, ignored with a warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solaris: Option<Value>,
+    /// What only Windows has, ignored with a warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Value>,
+    /// What only virtual machines have, ignored with a warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm: Option<Value>,
+    /// What only z/OS has, ignored with a warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zos: Option<Value>,
+    /// What only FreeBSD has, ignored with a warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freebsd: Option<Value>,
+}
+
+impl Spec {
+    /// The text of `config.json`: absent fields left out, indented by tabs, no newline at the end.
+    #[expect(clippy::missing_panics_doc, reason = "every key is a string and every number finite")]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(4096);
+        let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut text, tabs);
+        self.serialize(&mut serializer).expect("a spec is always JSON");
+        text
+    }
+}
