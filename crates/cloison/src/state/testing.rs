@@ -1,0 +1,90 @@
+//! What the tests of this crate that need a state directory share.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::Pid;
+
+use super::{Init, LAYOUT, LaterHooks, State};
+use crate::id::ContainerId;
+
+/// A new directory that is removed with all that is in it.
+#[derive(Debug)]
+pub(crate) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("cloison-test-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            log::debug!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}
+
+/// A process that stands for a container's first one; killed and waited for at the end.
+#[derive(Debug)]
+pub(crate) struct Sleeper(Child);
+
+impl Sleeper {
+    pub(crate) fn new() -> Self {
+        Self(Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn init(&self) -> Init {
+        Init::of(Pid::from_child(&self.0)).unwrap()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+    }
+
+    /// Waits until the process has ended; gives the signal that ended it.
+    pub(crate) fn wait_for_signal(&mut self) -> Option<i32> {
+        std::os::unix::process::ExitStatusExt::signal(&self.0.wait().unwrap())
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
+            log::debug!("{:?} has ended before: {error}", self.0);
+        }
+    }
+}
+
+pub(crate) fn id(text: &str) -> ContainerId {
+    ContainerId::parse(text).unwrap()
+}
+
+/// A state without a process and without a cgroup.
+pub(crate) fn a_state(name: &str) -> State {
+    State {
+        version: LAYOUT,
+        oci_version: "1.3.0".into(),
+        id: id(name),
+        bundle: "/b".into(),
+        rootfs: "/b/rootfs".into(),
+        created: serde_json::from_str(r#""2026-08-22T10:00:00.123456789Z""#).unwrap(),
+        annotations: BTreeMap::new(),
+        init: None,
+        cgroup: cloison_cgroup::Record::disabled(),
+        own_pid_namespace: true,
+        hooks: LaterHooks::default(),
+    }
+}

@@ -1,0 +1,345 @@
+//! Several commands on one container, and commands that died.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::sync::Barrier;
+use std::thread;
+
+use rustix::io::Errno;
+
+use super::testing::{Sleeper, TempDir, a_state, id};
+use super::*;
+
+fn store(dir: &TempDir) -> Store {
+    Store::at(dir.path()).unwrap()
+}
+
+#[test]
+fn root_is_made_for_its_owner_alone_with_all_that_leads_to_it() {
+    let dir = TempDir::new();
+    let root = dir.path().join("a/b");
+    assert!(matches!(Store::at(&root), Err(Error::NoRoot { .. })));
+    Store::make(&root).unwrap();
+    Store::make(&root).unwrap();
+    for path in [root.as_path(), root.parent().unwrap()] {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o700, "{}", path.display());
+    }
+}
+
+#[test]
+fn of_32_creators_of_one_id_exactly_one_wins() {
+    let dir = TempDir::new();
+    for round in 0..20 {
+        let name = id(&format!("c{round}"));
+        let barrier = Barrier::new(32);
+        let won: usize = thread::scope(|scope| {
+            let creators: Vec<_> = (0..32)
+                .map(|number| {
+                    let (name, barrier, dir) = (&name, &barrier, &dir);
+                    scope.spawn(move || {
+                        let store = store(dir);
+                        barrier.wait();
+                        match store.create(name) {
+                            Ok(container) => {
+                                let bundle = number.to_string();
+                                container.save(&State { bundle, ..a_state(name.as_str()) }).unwrap();
+                                Some(number.to_string())
+                            }
+                            Err(Error::Exist { .. }) => None,
+                            Err(error) => panic!("{error}"),
+                        }
+                    })
+                })
+                .collect();
+            let winners: Vec<_> =
+                creators.into_iter().filter_map(|creator| creator.join().unwrap()).collect();
+            let saved = store(&dir).open_unlocked(&name).unwrap().load().unwrap();
+            assert_eq!(winners.first(), Some(&saved.bundle));
+            winners.len()
+        });
+        assert_eq!(won, 1);
+    }
+}
+
+#[test]
+fn creators_and_deleters_of_one_id_never_meet_in_one_directory() {
+    let dir = TempDir::new();
+    let name = id("c1");
+    let barrier = Barrier::new(8);
+    let created: usize = thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|number| {
+                let (name, barrier, dir) = (&name, &barrier, &dir);
+                scope.spawn(move || {
+                    let store = store(dir);
+                    barrier.wait();
+                    let mut created = 0;
+                    for _ in 0..300 {
+                        if number % 2 == 0 {
+                            match store.create(name) {
+                                Ok(container) => {
+                                    assert!(
+                                        matches!(container.load(), Err(Error::Unfinished { .. })),
+                                        "not ours alone"
+                                    );
+                                    container.save(&a_state("c1")).unwrap();
+                                    assert!(container.is_current().unwrap());
+                                    created += 1;
+                                }
+                                Err(Error::Exist { .. }) => {}
+                                Err(error) => panic!("{error}"),
+                            }
+                        } else {
+                            match store.open(name).and_then(Container::remove) {
+                                Ok(()) | Err(Error::NotExist { .. }) => {}
+                                Err(error) => panic!("{error}"),
+                            }
+                        }
+                    }
+                    created
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    assert!(created > 1, "the deleters had something to delete");
+}
+
+#[test]
+fn an_id_that_is_taken_is_refused_in_the_words_that_engines_know() {
+    let dir = TempDir::new();
+    let held = store(&dir).create(&id("c1")).unwrap();
+    let error = store(&dir).create(&id("c1")).unwrap_err();
+    assert!(error.to_string().starts_with("container with given ID already exists"), "{error}");
+    drop(held);
+}
+
+#[test]
+fn an_unknown_id_does_not_exist_in_the_words_that_engines_know() {
+    let dir = TempDir::new();
+    for name in ["c1".to_owned(), "x".repeat(1024)] {
+        let error = store(&dir).open(&id(&name)).unwrap_err();
+        assert!(error.to_string().starts_with("container does not exist"), "{error}");
+        assert!(error.is_absent());
+    }
+}
+
+#[test]
+fn a_symbolic_link_is_no_container() {
+    let dir = TempDir::new();
+    drop(store(&dir).create(&id("c1")).unwrap());
+    symlink("c1", dir.path().join("c2")).unwrap();
+    for result in [store(&dir).open(&id("c2")).map(drop), store(&dir).open_unlocked(&id("c2")).map(drop)] {
+        assert!(matches!(result, Err(Error::Io { source: Errno::NOTDIR, .. })));
+    }
+    assert!(matches!(store(&dir).create(&id("c2")), Err(Error::Exist { .. })));
+    assert_eq!(store(&dir).list().unwrap(), ["c1"]);
+}
+
+#[test]
+fn a_directory_is_open_to_its_owner_and_passable_for_all() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    let metadata = container.path().metadata().unwrap();
+    assert_eq!(metadata.mode() & 0o7777, 0o711 & !mask.bits());
+    assert_eq!(container.owner().unwrap(), metadata.uid());
+}
+
+#[test]
+fn a_second_command_waits_for_the_first_and_a_reader_does_not() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    container.save(&a_state("c1")).unwrap();
+    assert!(store(&dir).try_open(&id("c1")).unwrap().is_none());
+    store(&dir).open_unlocked(&id("c1")).unwrap().load().unwrap();
+    drop(container);
+    assert!(store(&dir).try_open(&id("c1")).unwrap().is_some());
+}
+
+#[test]
+fn a_forked_process_does_not_keep_the_lock() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    let inherited = container.as_fd().try_clone_to_owned().unwrap(); // the same open file description, as after clone3
+    drop(container);
+    assert!(store(&dir).try_open(&id("c1")).unwrap().is_some());
+    drop(inherited);
+}
+
+#[test]
+fn who_waited_for_a_directory_that_was_removed_finds_no_container() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| store(&dir).open(&id("c1")).map(drop));
+        container.remove().unwrap();
+        assert!(waiting.join().unwrap().unwrap_err().is_absent());
+    });
+}
+
+#[test]
+fn a_container_under_creation_is_creating_until_its_creator_dies() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    let view = store(&dir).open_unlocked(&id("c1")).unwrap();
+    assert!(matches!(view.load(), Err(Error::InTransit { .. })));
+    container.save(&a_state("c1")).unwrap();
+    assert_eq!(view.status(&view.load().unwrap()).unwrap(), Status::Creating);
+    drop(container);
+    assert_eq!(view.status(&view.load().unwrap()).unwrap(), Status::Stopped);
+    let container = store(&dir).open(&id("c1")).unwrap();
+    assert_eq!(container.status(&container.load().unwrap()).unwrap(), Status::Stopped);
+}
+
+#[test]
+fn a_container_is_created_until_the_mark_is_closed_and_stopped_when_its_process_ends() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    let mark = container.mark_created().unwrap();
+    let mut process = Sleeper::new();
+    let state = State { init: Some(process.init()), ..a_state("c1") };
+    container.save(&state).unwrap();
+    let view = store(&dir).open_unlocked(&id("c1")).unwrap();
+    assert_eq!(view.status(&state).unwrap(), Status::Created);
+    drop(mark);
+    assert_eq!(view.status(&state).unwrap(), Status::Running);
+    assert_eq!(container.status(&state).unwrap(), Status::Running);
+    process.kill();
+    assert_eq!(process.wait_for_signal(), Some(9));
+    assert_eq!(view.status(&state).unwrap(), Status::Stopped);
+}
+
+#[test]
+fn a_process_that_got_the_id_of_the_first_one_is_not_taken_for_it() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    let process = Sleeper::new();
+    let before = Init { start_time: process.init().start_time - 1, ..process.init() };
+    let state = State { init: Some(before), ..a_state("c1") };
+    assert_eq!(container.status(&state).unwrap(), Status::Stopped);
+}
+
+#[test]
+fn the_start_socket_is_reached_however_long_the_root_is() {
+    let dir = TempDir::new();
+    let root = dir.path().join("x".repeat(120));
+    let container = Store::make(&root).unwrap().create(&id("c1")).unwrap();
+    let _listener = container.listen_start().unwrap();
+    container.connect_start().unwrap();
+}
+
+#[test]
+fn the_configuration_is_kept_byte_for_byte() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    container.save_config(&bytes).unwrap();
+    assert_eq!(store(&dir).open_unlocked(&id("c1")).unwrap().load_config().unwrap(), bytes);
+}
+
+/// What is in a container's directory after each system call of `create`, from `mkdir` on, and after each of `delete`.
+fn prefixes() -> Vec<Vec<(&'static str, Vec<u8>)>> {
+    let creating = serde_json::to_vec(&a_state("c1")).unwrap();
+    let mut stages = vec![vec![]];
+    for length in 0..=creating.len() {
+        stages.push(vec![("state.json.new", creating[..length].to_vec())]);
+    }
+    let saved = vec![("state.json", creating.clone())];
+    let with = |more: &[(&'static str, &[u8])]| {
+        let more = more.iter().map(|(name, bytes)| (*name, bytes.to_vec()));
+        saved.iter().cloned().chain(more).collect::<Vec<_>>()
+    };
+    stages.push(saved.clone());
+    stages.push(with(&[("config.json.new", b"")]));
+    stages.push(with(&[("config.json.new", b"{")]));
+    stages.push(with(&[("config.json", b"{}")]));
+    stages.push(with(&[("config.json", b"{}"), ("created", b"")]));
+    stages.push(with(&[("config.json", b"{}"), ("created", b""), ("start", b"")]));
+    stages.push(with(&[
+        ("config.json", b"{}"),
+        ("created", b""),
+        ("start", b""),
+        ("state.json.new", &creating[..9]),
+    ]));
+    stages
+}
+
+#[test]
+fn whatever_a_dead_command_left_can_be_told_and_removed_and_used_again() {
+    let dir = TempDir::new();
+    for files in prefixes() {
+        let path = dir.path().join("c1");
+        fs::create_dir(&path).unwrap();
+        for (name, bytes) in &files {
+            fs::write(path.join(name), bytes).unwrap();
+        }
+        let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
+        let view = store(&dir).open_unlocked(&id("c1")).unwrap();
+        match view.load() {
+            Ok(state) => {
+                assert!(names.contains(&"state.json"));
+                assert_eq!(view.status(&state).unwrap(), Status::Stopped);
+            }
+            Err(error) => {
+                assert!(!names.contains(&"state.json"));
+                assert!(matches!(error, Error::Unfinished { .. }) && error.is_wreck(), "{names:?}: {error}");
+            }
+        }
+        assert!(matches!(store(&dir).create(&id("c1")), Err(Error::Exist { .. })));
+        store(&dir).open(&id("c1")).unwrap().remove().unwrap();
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_removal_takes_what_it_does_not_know_and_leaves_the_state_for_last() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    container.save(&a_state("c1")).unwrap();
+    let mut deep = container.path();
+    for _ in 0..=container::MAX_DEPTH {
+        deep.push("d");
+    }
+    fs::create_dir_all(&deep).unwrap();
+    assert!(matches!(container.remove(), Err(Error::TooDeep { .. })));
+    let view = store(&dir).open_unlocked(&id("c1")).unwrap();
+    assert!(view.load().is_ok(), "a removal that failed can be repeated");
+    fs::remove_dir(&deep).unwrap();
+    store(&dir).open(&id("c1")).unwrap().remove().unwrap();
+    assert_eq!(store(&dir).list().unwrap(), [""; 0]);
+}
+
+#[test]
+fn readers_beside_writers_and_removers_find_a_whole_state_or_none() {
+    let dir = TempDir::new();
+    let finished = std::sync::atomic::AtomicBool::new(false);
+    let found = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut found = 0;
+            while !finished.load(std::sync::atomic::Ordering::Relaxed) {
+                match store(&dir).open_unlocked(&id("c1")).and_then(|view| view.load()) {
+                    Ok(state) => {
+                        assert_eq!(state.bundle.len(), 20_000);
+                        found += 1;
+                    }
+                    // Between mkdir and flock a directory looks like one that nobody is at work on.
+                    Err(Error::NotExist { .. } | Error::InTransit { .. } | Error::Unfinished { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            found
+        });
+        for _ in 0..200 {
+            let container = store(&dir).create(&id("c1")).unwrap();
+            for letter in ["a", "b"] {
+                container.save(&State { bundle: letter.repeat(20_000), ..a_state("c1") }).unwrap();
+            }
+            container.remove().unwrap();
+        }
+        finished.store(true, std::sync::atomic::Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(found > 0);
+}

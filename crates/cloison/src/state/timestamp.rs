@@ -1,0 +1,111 @@
+//! The time of creation, as engines read it.
+
+use std::fmt;
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// A point in time as RFC 3339 with nanoseconds in UTC, for example `2026-08-22T10:00:00.123456789Z`.
+///
+/// Zeros at the end of the fraction are left out, and so is a fraction of zero: that is how Go's `RFC3339Nano`, which all
+/// engines use, writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(String);
+
+impl Timestamp {
+    /// Now, by `CLOCK_REALTIME`.
+    pub fn now() -> Self {
+        Self::at(clock_gettime(ClockId::Realtime))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn at(time: Timespec) -> Self {
+        let (year, month, day) = civil(time.tv_sec.div_euclid(SECONDS_A_DAY));
+        let second = time.tv_sec.rem_euclid(SECONDS_A_DAY);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+        if time.tv_nsec != 0 {
+            let fraction = format!(".{:09}", time.tv_nsec);
+            text.push_str(fraction.trim_end_matches('0'));
+        }
+        text.push('Z');
+        Self(text)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const SECONDS_A_DAY: i64 = 86_400;
+const DAYS_IN_400_YEARS: i64 = 146_097;
+
+/// Year, month and day of a day that is counted from 1970-01-01, in the Gregorian calendar.
+///
+/// Years are counted from 1 March here, so that the leap day is a year's last; then the month follows from the day by one
+/// division (the months from March on are 31, 30, 31, 30, 31 days long, twice over: 153 days in five months).
+fn civil(days_since_1970: i64) -> (i64, i64, i64) {
+    let day = days_since_1970 + 719_468; // since 0000-03-01
+    let era = day.div_euclid(DAYS_IN_400_YEARS);
+    let day = day.rem_euclid(DAYS_IN_400_YEARS);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153; // 0 is March
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next_year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(seconds: i64, nanoseconds: i64) -> String {
+        Timestamp::at(Timespec { tv_sec: seconds, tv_nsec: nanoseconds }).to_string()
+    }
+
+    #[test]
+    fn known_moments_read_as_date_prints_them() {
+        assert_eq!(text(0, 0), "1970-01-01T00:00:00Z");
+        assert_eq!(text(951_782_399, 0), "2000-02-28T23:59:59Z");
+        assert_eq!(text(951_782_400, 0), "2000-02-29T00:00:00Z");
+        assert_eq!(text(1_709_251_199, 999_999_999), "2024-02-29T23:59:59.999999999Z");
+        assert_eq!(text(4_107_542_400, 0), "2100-03-01T00:00:00Z");
+        assert_eq!(text(-1, 0), "1969-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn zeros_at_the_end_of_the_fraction_are_left_out() {
+        assert_eq!(text(0, 120_000_000), "1970-01-01T00:00:00.12Z");
+        assert_eq!(text(0, 1), "1970-01-01T00:00:00.000000001Z");
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_follows_the_one_before() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..DAYS_IN_400_YEARS {
+            assert_eq!(civil(days), (year, month, day));
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let length = match month {
+                2 if leap => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            day += 1;
+            if day > length {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
+    }
+}
