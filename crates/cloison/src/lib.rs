@@ -4,3 +4,4 @@
 pub mod id;
 pub mod signal;
 pub mod spec;
+pub mod state;
