@@ -1,2 +1,109 @@
 #![forbid(unsafe_code)]
-//! cloison-cgroup
+//! Control groups for containers: v1, v2 and hybrid behind one trait.
+//!
+//! A container's cgroup is [placed](Layout::place) where its `cgroupsPath` says, [made](Cgroup::create),
+//! [entered](Cgroup::entry) by the container's first process, and in the end [emptied](Cgroup::kill_all) and
+//! [removed](Cgroup::remove). Between those, commands find it again by its [`Record`].
+//!
+//! ```no_run
+//! use cloison_cgroup::{CgroupPath, Layout, Record, Signal};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let path = CgroupPath::new(Some("/machines/box"), "box")?;
+//! let record: Record = Layout::detect_for(&path)?.place(&path)?;
+//!
+//! let cgroup = record.cgroup();
+//! cgroup.create()?;
+//! let entry = cgroup.entry()?; // clone3 into entry.directory(), entry.join() in the child
+//!
+//! cgroup.kill_all(Signal::KILL)?;
+//! cgroup.remove()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Map
+//!
+//! | module | what is there |
+//! |---|---|
+//! | `layout` | which hierarchies are mounted where, and where a path lies in them |
+//! | `path` | `cgroupsPath`, cleaned |
+//! | `record` | a cgroup as data |
+//! | `unified`, `legacy`, `disabled` | the drivers |
+//! | `entry` | how a process gets in |
+//! | `make`, `tree`, `patience` | making directories; walking and removing them; waiting for the last process |
+//! | `processes`, `signal` | who is inside, and signalling all of them |
+//! | `procfs`, `files` | parsing `/proc`; reading and writing small files |
+
+mod disabled;
+mod entry;
+mod error;
+mod files;
+mod layout;
+mod legacy;
+mod make;
+mod path;
+mod patience;
+mod processes;
+mod procfs;
+mod record;
+mod signal;
+mod tree;
+mod unified;
+
+pub use disabled::Disabled;
+pub use entry::Entry;
+pub use error::{Error, Result};
+pub use layout::{Hierarchy, Layout, Mode};
+pub use legacy::{Directory, Legacy};
+pub use path::CgroupPath;
+pub use record::Record;
+pub use rustix::process::Signal;
+pub use unified::Unified;
+
+/// A container's cgroup, on whatever the machine has.
+pub trait Cgroup: std::fmt::Debug {
+    /// Makes the cgroup and what is missing above it, ready to be entered; on v2 with every controller that can be
+    /// had. When it fails, what it made is gone again.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`] and [`Error::Frozen`] for a cgroup that was there before and cannot be used;
+    /// [`Error::Make`], [`Error::Read`] and [`Error::Write`] when the kernel refuses.
+    fn create(&self) -> Result<()>;
+
+    /// Opens what a new process needs to get in.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the cgroup is gone or may not be entered.
+    fn entry(&self) -> Result<Entry>;
+
+    /// Whether the cgroup is there.
+    fn exists(&self) -> bool;
+
+    /// Whether the cgroup itself (not one above it) is frozen or being frozen; false when it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    fn is_frozen(&self) -> Result<bool>;
+
+    /// The processes inside, sub-cgroups included, by ascending pid; none when the cgroup is gone.
+    ///
+    /// # Errors
+    /// [`Error::Open`] and [`Error::Read`].
+    fn processes(&self) -> Result<Vec<i32>>;
+
+    /// Sends `signal` to every process inside, sub-cgroups included; those forked meanwhile get it too. SIGKILL
+    /// thaws a frozen cgroup, and does not wait for the processes' end ([`remove`](Cgroup::remove) does).
+    ///
+    /// # Errors
+    /// [`Error::Signal`] when one process refuses (the others have been signalled), [`Error::Forking`] when new ones
+    /// appear without end.
+    fn kill_all(&self, signal: Signal) -> Result<()>;
+
+    /// Removes the cgroup with its sub-cgroups, but none above it; waits up to two seconds for killed processes to
+    /// leave. That it is gone already is success.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when processes stay, [`Error::Remove`].
+    fn remove(&self) -> Result<()>;
+}

@@ -1,0 +1,79 @@
+//! What making and removing a cgroup costs, beside the bare `mkdir(2)` and `rmdir(2)` of the same directories.
+//!
+//! Root only: `cargo bench -p cloison-cgroup`. Prints the median of each in microseconds.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cloison_cgroup::{CgroupPath, Layout, Record, Unified};
+use rustix::fs::{Mode, mkdir, rmdir};
+
+const ROUNDS: usize = 400;
+
+fn main() {
+    let path =
+        CgroupPath::new(Some(&format!("/cloison-bench-{}", std::process::id())), "bench").expect("a path");
+    let layout = Layout::detect().expect("a layout");
+    println!(
+        "layout {}: detect_for {:.1}",
+        layout.mode(),
+        median(|| timed(|| drop(Layout::detect_for(&path))))
+    );
+    println!("detect by mountinfo {:.1}", median(|| timed(mountinfo)));
+    let own = layout.place(&path).expect("a place");
+    measure(&layout.mode().to_string(), &own);
+    if let Layout::Legacy { unified: Some(mount), .. } = layout {
+        let directory = mount.join(path.below());
+        measure("its v2 hierarchy alone", &Record::Unified(Unified { mount, directory }));
+    }
+}
+
+fn mountinfo() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    drop(Layout::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup")));
+}
+
+/// Interleaves ours and the bare calls, so that both see the same machine.
+fn measure(what: &str, record: &Record) {
+    let cgroup = record.cgroup();
+    let directories: Vec<PathBuf> = {
+        let mut paths: Vec<_> = record.paths().into_values().collect();
+        paths.dedup();
+        paths
+    };
+    let mut times: [Vec<Duration>; 5] = Default::default();
+    for _ in 0..ROUNDS {
+        times[0].push(timed(|| cgroup.create().expect("create")));
+        times[1].push(timed(|| drop(cgroup.entry().expect("entry"))));
+        times[2].push(timed(|| cgroup.remove().expect("remove")));
+        times[3].push(timed(|| {
+            for directory in &directories {
+                mkdir(directory, Mode::from_raw_mode(0o755)).expect("mkdir");
+            }
+        }));
+        times[4].push(timed(|| {
+            for directory in &directories {
+                rmdir(directory).expect("rmdir");
+            }
+        }));
+    }
+    let [create, entry, remove, bare_create, bare_remove] = times.map(|mut all| middle(&mut all));
+    println!(
+        "{what}: create {create:.1} (mkdir {bare_create:.1}), entry {entry:.1}, remove {remove:.1} (rmdir {bare_remove:.1})"
+    );
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+fn median(mut work: impl FnMut() -> Duration) -> f64 {
+    middle(&mut (0..ROUNDS).map(|_| work()).collect::<Vec<_>>())
+}
+
+fn middle(all: &mut [Duration]) -> f64 {
+    all.sort_unstable();
+    all[all.len() / 2].as_secs_f64() * 1e6
+}

@@ -1,0 +1,43 @@
+//! No cgroup at all.
+
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::Cgroup;
+use crate::entry::Entry;
+use crate::error::Result;
+
+/// The cgroup of a container that has none of its own (`--cgroup-manager disabled`): making and removing it is
+/// nothing, and nobody is in it, so its processes must be found by other means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disabled {}
+
+impl Cgroup for Disabled {
+    fn create(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn entry(&self) -> Result<Entry> {
+        Ok(Entry::default())
+    }
+
+    fn exists(&self) -> bool {
+        false
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn processes(&self) -> Result<Vec<i32>> {
+        Ok(Vec::new())
+    }
+
+    fn kill_all(&self, _signal: Signal) -> Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong with a cgroup.
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with a cgroup; each variant is a sentence that names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cgroup file system is mounted where this process can see it.
+    #[error("no cgroup file system is mounted, so there is nowhere to make the container's cgroup")]
+    NotMounted,
+
+    /// `cgroupsPath` is `/`, `.` or resolves to one of them: the hierarchy's root or our own cgroup, no container's.
+    #[error("cgroupsPath {0:?} does not name a cgroup of the container's own")]
+    NotAPlace(String),
+
+    /// `cgroupsPath` holds a NUL byte or a line break, which no cgroup's name can.
+    #[error("cgroupsPath {0:?} contains a character that cannot be in a cgroup's name")]
+    BadCharacter(String),
+
+    /// A relative `cgroupsPath` on a machine where our own cgroup is unknown.
+    #[error("/proc/self/cgroup does not say in which cgroup of {} the runtime is", .0.display())]
+    OwnCgroupUnknown(PathBuf),
+
+    /// Something is running in the cgroup that was asked for.
+    #[error("container's cgroup is not empty: {count} process(es) found in {}", path.display())]
+    NotEmpty {
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// How many processes it holds, sub-cgroups included.
+        count: usize,
+    },
+
+    /// The cgroup that was asked for is frozen: whatever joins it would hang.
+    #[error("container's cgroup unexpectedly frozen: {}", .0.display())]
+    Frozen(PathBuf),
+
+    /// Processes stayed in the cgroup until the patience for its removal was over.
+    #[error(
+        "cannot remove cgroup {}: {processes} process(es) still in it after {waited_ms} ms", path.display()
+    )]
+    Busy {
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// How many processes it holds, sub-cgroups included.
+        processes: usize,
+        /// How long removal was tried, in milliseconds.
+        waited_ms: u128,
+    },
+
+    /// New processes kept appearing while every process was being signalled.
+    #[error("processes in cgroup {} fork faster than they can be signalled", .0.display())]
+    Forking(PathBuf),
+
+    /// `mkdir(2)` of a cgroup failed.
+    #[error("cannot make cgroup {}", path.display())]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+
+    /// `rmdir(2)` of a cgroup, or looking for its sub-cgroups, failed.
+    #[error("cannot remove cgroup {}", path.display())]
+    Remove {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+
+    /// A cgroup's directory or file cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+
+    /// A value was not accepted by a cgroup's file.
+    #[error("cannot write {value:?} to {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What was written.
+        value: String,
+        /// Why.
+        source: Errno,
+    },
+
+    /// This process may not join the cgroup.
+    #[error("cannot join the cgroup by {}", path.display())]
+    Join {
+        /// The `tasks` file that was written to.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+
+    /// A process could not be signalled.
+    #[error("cannot send signal {signal} to process {pid} of cgroup {}", path.display())]
+    Signal {
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// The process.
+        pid: i32,
+        /// The signal's number.
+        signal: i32,
+        /// Why.
+        source: Errno,
+    },
+}
+
+impl Error {
+    /// Whether the kernel refused for want of rights (EPERM, EACCES, or EROFS, which is what an unprivileged
+    /// user of a read-only `/sys/fs/cgroup` gets): a rootless container without limits may go without a cgroup.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        matches!(self.errno(), Some(Errno::PERM | Errno::ACCESS | Errno::ROFS))
+    }
+
+    /// The kernel's error number, when it was the kernel that refused.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Make { source, .. }
+            | Self::Remove { source, .. }
+            | Self::Open { source, .. }
+            | Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Join { source, .. }
+            | Self::Signal { source, .. } => Some(*source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The v1 cgroup: a directory in each hierarchy, and on hybrid machines one in the v2 hierarchy beside them.
+
+mod cpuset;
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::access;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::Cgroup;
+use crate::entry::{Entry, Tasks};
+use crate::error::{Error, Result};
+use crate::files::{is_gone, open_to_write, read_value};
+use crate::make::Made;
+use crate::patience::Patience;
+use crate::signal::{FreezerGuard, send_to_all};
+use crate::unified;
+use crate::{processes, tree};
+
+/// A cgroup of the v1 hierarchies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Legacy {
+    /// Its directories, in the order to join them: memory last.
+    pub directories: Vec<Directory>,
+    /// Its directory in a hybrid machine's v2 hierarchy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unified: Option<PathBuf>,
+}
+
+/// A cgroup's directory in one v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// The controllers that act there: `cpu` and `cpuacct`, or `name=systemd`.
+    pub controllers: Vec<String>,
+    /// The directory.
+    pub path: PathBuf,
+}
+
+impl Directory {
+    /// Whether `controller` acts there.
+    #[must_use]
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|name| name == controller)
+    }
+}
+
+impl Cgroup for Legacy {
+    fn create(&self) -> Result<()> {
+        let mut made = Made::default();
+        let created = self.create_noting(&mut made);
+        made.kept_if_ok(created)
+    }
+
+    fn entry(&self) -> Result<Entry> {
+        let tasks = self.directories.iter().map(|directory| {
+            let path = directory.path.join("tasks");
+            match open_to_write(&path) {
+                Ok(file) => Ok(Tasks { file, path }),
+                Err(source) => Err(Error::Open { path, source }),
+            }
+        });
+        Ok(Entry {
+            tasks: tasks.collect::<Result<_>>()?,
+            directory: self.unified.as_deref().map(unified::directory).transpose()?,
+        })
+    }
+
+    fn exists(&self) -> bool {
+        self.census().is_some_and(|path| access(path, rustix::fs::Access::EXISTS).is_ok())
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        self.of("freezer").map_or(Ok(false), is_frozen)
+    }
+
+    fn processes(&self) -> Result<Vec<i32>> {
+        self.census().map_or_else(|| Ok(Vec::new()), processes::pids)
+    }
+
+    fn kill_all(&self, signal: Signal) -> Result<()> {
+        let Some(census) = self.census() else { return Ok(()) };
+        if signal != Signal::KILL {
+            return send_to_all(census, signal);
+        }
+        // A process may be in one of the hierarchies only, if the runtime that brought it in was itself killed halfway.
+        self.unified.as_deref().map_or(Ok(false), unified::kill)?;
+        // While it is frozen, nothing can fork away from being killed. What was frozen before dies only once it is
+        // thawed, whoever killed it.
+        let freezer = self.of("freezer").map(FreezerGuard::legacy);
+        if let Some(freezer) = &freezer {
+            freezer.freeze();
+        }
+        send_to_all(census, signal)
+    }
+
+    fn remove(&self) -> Result<()> {
+        let mut patience = Patience::default();
+        let all =
+            self.directories.iter().map(|directory| directory.path.as_path()).chain(self.unified.as_deref());
+        // One that stays must not keep the others from being removed.
+        let failures: Vec<Error> = all.filter_map(|path| tree::remove(path, &mut patience).err()).collect();
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+impl Legacy {
+    /// The directory in the hierarchy of `controller`.
+    #[must_use]
+    pub fn of(&self, controller: &str) -> Option<&Path> {
+        self.directories
+            .iter()
+            .find(|directory| directory.has(controller))
+            .map(|directory| directory.path.as_path())
+    }
+
+    /// The directory by which the cgroup's processes are counted; all have the same ones. `devices` as runc does, so
+    /// that both runtimes agree on which cgroup is in use.
+    fn census(&self) -> Option<&Path> {
+        self.of("devices").or_else(|| self.directories.first().map(|directory| directory.path.as_path()))
+    }
+
+    fn create_noting(&self, made: &mut Made) -> Result<()> {
+        let mut all_new = true;
+        for directory in &self.directories {
+            let new = made.make(&directory.path)?;
+            all_new &= new;
+            if directory.has("cpuset") {
+                cpuset::inherit(&directory.path, new)?;
+            }
+        }
+        if let Some(unified) = &self.unified {
+            made.make(unified)?;
+        }
+        if all_new { Ok(()) } else { self.must_be_free() }
+    }
+
+    /// Refuses a cgroup that was there before and in which something runs or could not run.
+    fn must_be_free(&self) -> Result<()> {
+        if let Some(path) = self.census() {
+            let count = processes::raw(path)?.len();
+            if count > 0 {
+                return Err(Error::NotEmpty { path: path.to_owned(), count });
+            }
+        }
+        match self.of("freezer") {
+            Some(path) if is_frozen(path)? => Err(Error::Frozen(path.to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the cgroup itself, and not one above it, was asked to be frozen.
+fn is_frozen(directory: &Path) -> Result<bool> {
+    let file = directory.join("freezer.self_freezing");
+    match read_value(&file) {
+        Ok(value) => Ok(value == "1"),
+        Err(errno) if is_gone(errno) => Ok(false),
+        Err(source) => Err(Error::Read { path: file, source }),
+    }
+}

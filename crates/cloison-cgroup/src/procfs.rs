@@ -1,0 +1,121 @@
+//! What `/proc/self/cgroup` and `/proc/self/mountinfo` say, as data.
+
+use std::path::PathBuf;
+
+/// One line of `/proc/PID/cgroup` (cgroups(7)): a hierarchy and the process's place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Membership<'a> {
+    /// `cpu`, `memory`, `name=systemd`; nothing for the v2 hierarchy.
+    pub(crate) controllers: Vec<&'a str>,
+    /// The process's cgroup, seen from the root of its cgroup namespace.
+    pub(crate) path: &'a str,
+}
+
+impl Membership<'_> {
+    /// Whether this is the v2 hierarchy's line, `0::/…`.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.controllers.is_empty()
+    }
+}
+
+/// Parses `/proc/self/cgroup`; lines of another form are left out.
+pub(crate) fn memberships(text: &str) -> Vec<Membership<'_>> {
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.splitn(3, ':');
+            let (_id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+            let controllers = controllers.split(',').filter(|name| !name.is_empty()).collect();
+            Some(Membership { controllers, path })
+        })
+        .collect()
+}
+
+/// One mounted cgroup hierarchy, from `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CgroupMount<'a> {
+    /// Which directory of the hierarchy is mounted, seen from the root of the cgroup namespace.
+    pub(crate) root: String,
+    /// Where it is mounted.
+    pub(crate) mount_point: PathBuf,
+    /// Whether it is the v2 hierarchy.
+    pub(crate) unified: bool,
+    /// The options of the super block, which name a v1 hierarchy's controllers.
+    options: &'a str,
+}
+
+impl CgroupMount<'_> {
+    /// Whether this is the v1 hierarchy that `controller` (`cpu`, `name=systemd`) is attached to.
+    pub(crate) fn has(&self, controller: &str) -> bool {
+        !self.unified && self.options.split(',').any(|option| option == controller)
+    }
+}
+
+/// The cgroup mounts of a `mountinfo` text, in its order.
+pub(crate) fn cgroup_mounts(text: &str) -> Vec<CgroupMount<'_>> {
+    text.lines().filter_map(cgroup_mount).collect()
+}
+
+fn cgroup_mount(line: &str) -> Option<CgroupMount<'_>> {
+    // A varying number of optional fields stands before the " - ", so what follows is counted from there.
+    let (mount, file_system) = line.split_once(" - ")?;
+    let mut file_system = file_system.split(' ');
+    let unified = match file_system.next()? {
+        "cgroup" => false,
+        "cgroup2" => true,
+        _ => return None,
+    };
+    let options = file_system.nth(1).unwrap_or_default();
+    let mut mount = mount.split(' ').skip(3);
+    let root = unescape(mount.next()?);
+    let mount_point = PathBuf::from(unescape(mount.next()?));
+    Some(CgroupMount { root, mount_point, unified, options })
+}
+
+/// Resolves the octal escapes (`\040`) that the kernel writes for space, tab, line break and backslash.
+fn unescape(field: &str) -> String {
+    let mut plain = String::with_capacity(field.len());
+    let mut rest = field;
+    while let Some(at) = rest.find('\\') {
+        plain.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        if let Some(byte) = code.filter(u8::is_ascii) {
+            plain.push(char::from(byte));
+            rest = &rest[at + 4..];
+        } else {
+            plain.push('\\');
+            rest = &rest[at + 1..];
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_with_a_space_is_unescaped() {
+        let line =
+            r"40 31 0:37 /a\134b /mnt/my\040groups rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct";
+        let mounts = cgroup_mounts(line);
+        assert_eq!(mounts[0].mount_point, PathBuf::from("/mnt/my groups"));
+        assert_eq!(mounts[0].root, r"/a\b");
+        assert!(mounts[0].has("cpuacct") && !mounts[0].has("cpuset"));
+    }
+
+    #[test]
+    fn other_file_systems_are_left_out() {
+        let text = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+                    23 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
+        assert_eq!(cgroup_mounts(text), []);
+    }
+
+    #[test]
+    fn a_cgroup_path_may_hold_colons() {
+        let lines = memberships("3:name=systemd:/a:b:c\n0::/x\n");
+        assert_eq!(lines[0].path, "/a:b:c");
+        assert_eq!(lines[0].controllers, ["name=systemd"]);
+        assert!(lines[1].is_unified() && !lines[0].is_unified());
+    }
+}

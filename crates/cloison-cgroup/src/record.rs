@@ -1,0 +1,62 @@
+//! What is remembered of a container's cgroup.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Cgroup;
+use crate::disabled::Disabled;
+use crate::legacy::Legacy;
+use crate::unified::Unified;
+
+/// A container's cgroup as data: [planned](crate::Layout::place), kept in the container's state, and found again by
+/// any later command without looking at the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "driver", rename_all = "kebab-case")]
+pub enum Record {
+    /// No cgroup: the container stays where the runtime was.
+    Disabled(Disabled),
+    /// One directory of the v2 hierarchy.
+    Unified(Unified),
+    /// A directory in each v1 hierarchy, and in the v2 one of a hybrid machine.
+    Legacy(Legacy),
+}
+
+impl Record {
+    /// The record of a container that has no cgroup of its own.
+    #[must_use]
+    pub fn disabled() -> Self {
+        Self::Disabled(Disabled {})
+    }
+
+    /// The cgroup that this is the record of.
+    #[must_use]
+    pub fn cgroup(&self) -> &dyn Cgroup {
+        match self {
+            Self::Disabled(cgroup) => cgroup,
+            Self::Unified(cgroup) => cgroup,
+            Self::Legacy(cgroup) => cgroup,
+        }
+    }
+
+    /// The directories by controller, as runc's `state.json` has them in `cgroup_paths`: `cpu`, `name=systemd`, and
+    /// the empty name for the v2 hierarchy.
+    #[must_use]
+    pub fn paths(&self) -> BTreeMap<String, PathBuf> {
+        match self {
+            Self::Disabled(_) => BTreeMap::new(),
+            Self::Unified(cgroup) => BTreeMap::from([(String::new(), cgroup.directory.clone())]),
+            Self::Legacy(cgroup) => {
+                let unified = cgroup.unified.iter().map(|path| (String::new(), path.clone()));
+                let legacy = cgroup.directories.iter().flat_map(|directory| {
+                    directory
+                        .controllers
+                        .iter()
+                        .map(|controller| (controller.clone(), directory.path.clone()))
+                });
+                unified.chain(legacy).collect()
+            }
+        }
+    }
+}

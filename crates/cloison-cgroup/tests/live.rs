@@ -1,0 +1,418 @@
+//! Cgroups on the kernel that runs the tests, as root: the machine's own layout, and on a hybrid machine its v2
+//! hierarchy too. Every cgroup is called `cloison-test-…` and is gone when its test is over, however it ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use cloison_cgroup::{Cgroup, CgroupPath, Error, Layout, Mode, Record, Signal, Unified};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A cgroup of a test, two levels deep; both levels are removed in the end with all that runs there.
+struct Place {
+    record: Record,
+    name: String,
+}
+
+impl Place {
+    fn cgroup(&self) -> &dyn Cgroup {
+        self.record.cgroup()
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        self.record.paths().into_values().collect()
+    }
+
+    /// A directory in which the kernel lists the cgroup's processes.
+    fn directory(&self) -> PathBuf {
+        let paths = self.record.paths();
+        paths.get("devices").unwrap_or_else(|| &paths[""]).clone()
+    }
+
+    /// A child that moved itself into the cgroup and then became `sh -c script`.
+    fn run(&self, script: &str) -> Runner {
+        self.run_in(&self.directories(), script)
+    }
+
+    fn run_in(&self, directories: &[PathBuf], script: &str) -> Runner {
+        let join: Vec<_> = directories
+            .iter()
+            .map(|directory| format!("echo 0 > {}/cgroup.procs", directory.display()))
+            .collect();
+        let join = join.join(" && ");
+        let child = Command::new("sh")
+            .args(["-c", &format!("{join} && echo in; {script}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut runner = Runner(child);
+        let mut word = [0; 3];
+        std::io::Read::read_exact(runner.0.stdout.as_mut().unwrap(), &mut word).unwrap();
+        assert_eq!(&word, b"in\n", "the child could not join {}", self.name);
+        runner
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for directory in self.directories() {
+            let outer = directory.parent().unwrap();
+            for file in ["freezer.state", "cgroup.freeze"] {
+                let thawed = if file == "freezer.state" { "THAWED" } else { "0" };
+                let _ = fs::write(directory.join(file), thawed);
+            }
+            let above = Record::Unified(Unified { mount: outer.to_owned(), directory: outer.to_owned() });
+            let _ = above.cgroup().kill_all(Signal::KILL);
+            if let Err(error) = above.cgroup().remove() {
+                eprintln!("left behind: {error}");
+            }
+        }
+    }
+}
+
+struct Runner(Child);
+
+impl Runner {
+    fn id(&self) -> i32 {
+        self.0.id().cast_signed()
+    }
+
+    /// Waits for the end, and says by which signal it came.
+    fn killed_by(&mut self) -> Option<i32> {
+        std::os::unix::process::ExitStatusExt::signal(&self.0.wait().unwrap())
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn new_name() -> String {
+    format!("cloison-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A place of its own in each kind of hierarchy that this machine has.
+fn places() -> Vec<Place> {
+    let layout = Layout::detect().unwrap();
+    let place = |layout: &Layout| {
+        let name = new_name();
+        let path = CgroupPath::new(Some(&format!("/{name}/box")), "box").unwrap();
+        Place { record: layout.place(&path).unwrap(), name }
+    };
+    let mut places = vec![place(&layout)];
+    if let Layout::Legacy { unified: Some(mount), .. } = layout {
+        places.push(place(&Layout::Unified { mount, own: None }));
+    }
+    places
+}
+
+fn made_places() -> Vec<Place> {
+    let places = places();
+    for place in &places {
+        place.cgroup().create().unwrap();
+    }
+    places
+}
+
+fn is_there(path: &Path) -> bool {
+    path.try_exists().unwrap()
+}
+
+#[test]
+fn a_cgroup_is_made_in_every_hierarchy_and_removed_from_it() {
+    for place in places() {
+        assert!(!place.cgroup().exists());
+        place.cgroup().create().unwrap();
+        assert!(place.cgroup().exists());
+        assert!(place.directories().iter().all(|directory| is_there(directory)));
+        assert!(!place.cgroup().is_frozen().unwrap());
+        assert!(place.cgroup().processes().unwrap().is_empty());
+        place.cgroup().remove().unwrap();
+        assert!(!place.directories().iter().any(|directory| is_there(directory)));
+        // As runc does, what is above stays: others may have come to use it.
+        assert!(place.directories().iter().all(|directory| is_there(directory.parent().unwrap())));
+        place.cgroup().remove().expect("removing what is gone is success");
+    }
+}
+
+#[test]
+fn the_entry_moves_the_thread_that_joins() {
+    for place in made_places() {
+        let entry = place.cgroup().entry().unwrap();
+        let home: Vec<_> = own_tasks_files();
+        entry.join().unwrap();
+        let now = fs::read_to_string("/proc/thread-self/cgroup").unwrap();
+        for file in home {
+            fs::write(file, "0").unwrap();
+        }
+        let inside = now.lines().filter(|line| line.ends_with(&format!("/{}/box", place.name))).count();
+        assert_eq!(inside, entry.tasks().len(), "{now}");
+    }
+}
+
+/// The `tasks` files by which this thread gets back to where it is.
+fn own_tasks_files() -> Vec<PathBuf> {
+    let Layout::Legacy { hierarchies, .. } = Layout::detect().unwrap() else { return Vec::new() };
+    hierarchies.into_iter().map(|hierarchy| hierarchy.mount.join(hierarchy.own).join("tasks")).collect()
+}
+
+#[test]
+fn the_entry_has_the_directory_that_a_child_is_born_into() {
+    for place in made_places() {
+        let entry = place.cgroup().entry().unwrap();
+        let Some(unified) = place.record.paths().remove("") else {
+            assert!(entry.directory().is_none());
+            continue;
+        };
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&entry.directory().unwrap());
+        assert_eq!(fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap(), unified);
+    }
+}
+
+#[test]
+fn a_new_cpuset_can_be_joined_at_any_depth() {
+    for place in made_places() {
+        if let Some(cpuset) = place.record.paths().get("cpuset").filter(|path| is_there(&path.join("tasks")))
+        {
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                let root = fs::read_to_string(cpuset.ancestors().nth(2).unwrap().join(file)).unwrap();
+                assert_eq!(fs::read_to_string(cpuset.join(file)).unwrap(), root);
+            }
+        }
+        place.run("exit 0");
+    }
+}
+
+#[test]
+fn a_cgroup_that_is_there_and_empty_is_used() {
+    for place in made_places() {
+        place.cgroup().create().unwrap();
+    }
+}
+
+#[test]
+fn a_cgroup_with_a_process_is_refused() {
+    for place in made_places() {
+        let runner = place.run("exec sleep 100");
+        let error = place.cgroup().create().unwrap_err();
+        assert!(
+            error.to_string().starts_with("container's cgroup is not empty: 1 process(es) found"),
+            "{error}"
+        );
+        assert_eq!(place.cgroup().processes().unwrap(), [runner.id()]);
+    }
+}
+
+#[test]
+fn a_process_in_a_sub_cgroup_is_found_too() {
+    for place in made_places() {
+        let sub = place.directory().join("sub/sub");
+        fs::create_dir_all(&sub).unwrap();
+        let runner = place.run_in(&[sub], "exec sleep 100");
+        assert!(matches!(place.cgroup().create(), Err(Error::NotEmpty { count: 1, .. })));
+        assert_eq!(place.cgroup().processes().unwrap(), [runner.id()]);
+    }
+}
+
+#[test]
+fn a_frozen_cgroup_is_refused() {
+    for place in made_places() {
+        if freeze(&place) {
+            assert!(place.cgroup().is_frozen().unwrap());
+            let error = place.cgroup().create().unwrap_err();
+            assert!(error.to_string().starts_with("container's cgroup unexpectedly frozen"), "{error}");
+        }
+    }
+}
+
+/// Freezes the cgroup, where there is a freezer.
+fn freeze(place: &Place) -> bool {
+    let paths = place.record.paths();
+    match paths.get("freezer") {
+        Some(directory) => fs::write(directory.join("freezer.state"), "FROZEN").unwrap(),
+        None if place.record.paths().len() == 1 => {
+            fs::write(place.directory().join("cgroup.freeze"), "1").unwrap();
+        }
+        None => return false,
+    }
+    true
+}
+
+#[test]
+fn making_that_fails_leaves_nothing_behind() {
+    for place in places() {
+        let mut failing = place.record.clone();
+        match &mut failing {
+            // Nothing can be made in /proc.
+            Record::Legacy(legacy) => {
+                legacy.directories.last_mut().unwrap().path = "/proc/nowhere/box".into();
+            }
+            Record::Unified(unified) => unified.mount = "/proc".into(),
+            Record::Disabled(_) => unreachable!(),
+        }
+        let error = failing.cgroup().create().unwrap_err();
+        assert!(matches!(error, Error::Make { .. } | Error::Read { .. }), "{error}");
+        assert!(!place.directories().iter().any(|directory| is_there(directory.parent().unwrap())));
+    }
+}
+
+#[test]
+fn kill_reaches_everyone_and_remove_waits_for_their_end() {
+    for place in made_places() {
+        let sub = place.directory().join("sub");
+        fs::create_dir(&sub).unwrap();
+        let mut runners: Vec<_> = (0..20).map(|_| place.run("exec sleep 100")).collect();
+        runners.push(place.run_in(&[sub], "exec sleep 100"));
+        place.cgroup().kill_all(Signal::KILL).unwrap();
+        place.cgroup().remove().unwrap();
+        assert!(!place.directories().iter().any(|directory| is_there(directory)));
+        for mut runner in runners {
+            assert_eq!(runner.killed_by(), Some(9));
+        }
+    }
+}
+
+#[test]
+fn kill_reaches_a_chain_of_forks() {
+    for place in made_places() {
+        // Each process starts the next and ends, so no list of pids is right for long.
+        let chain = std::env::temp_dir().join(format!("{}.sh", place.name));
+        fs::write(&chain, "sh $0 & exit\n").unwrap();
+        let mut first = place.run(&format!("exec sh {} > /dev/null 2>&1", chain.display()));
+        first.killed_by();
+        let killed = place.cgroup().kill_all(Signal::KILL);
+        let removed = place.cgroup().remove();
+        fs::remove_file(&chain).unwrap();
+        killed.unwrap();
+        removed.unwrap();
+    }
+}
+
+#[test]
+fn kill_reaches_the_frozen() {
+    for place in made_places() {
+        let mut runner = place.run("exec sleep 100");
+        if freeze(&place) {
+            place.cgroup().kill_all(Signal::KILL).unwrap();
+            assert_eq!(runner.killed_by(), Some(9));
+            place.cgroup().remove().unwrap();
+        }
+    }
+}
+
+#[test]
+fn other_signals_reach_everyone_once() {
+    for place in made_places() {
+        let script = "trap 'echo got' USR1; trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+        let runners: Vec<_> = (0..3).map(|_| place.run(script)).collect();
+        let mut outputs = Vec::new();
+        for mut runner in runners {
+            let mut output = std::io::BufReader::new(runner.0.stdout.take().unwrap());
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+            assert_eq!(line, "ready\n");
+            outputs.push((runner, output));
+        }
+        place.cgroup().kill_all(Signal::USR1).unwrap();
+        for (_, output) in &mut outputs {
+            let mut line = String::new();
+            std::io::BufRead::read_line(output, &mut line).unwrap();
+            assert_eq!(line, "got\n");
+        }
+        place.cgroup().kill_all(Signal::TERM).unwrap();
+        for (mut runner, mut output) in outputs {
+            let mut rest = String::new();
+            std::io::Read::read_to_string(&mut output, &mut rest).unwrap();
+            assert_eq!(rest, "");
+            assert_eq!(runner.0.wait().unwrap().code(), Some(3));
+        }
+    }
+}
+
+#[test]
+fn a_cgroup_that_stays_busy_is_given_up_in_time() {
+    let place = &made_places()[0];
+    let runner = place.run("exec sleep 100");
+    let start = Instant::now();
+    let error = place.cgroup().remove().unwrap_err();
+    assert!(matches!(error, Error::Busy { processes: 1, .. }), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    drop(runner);
+    place.cgroup().remove().unwrap();
+}
+
+#[test]
+fn sub_cgroups_are_removed_however_many_and_deep() {
+    for place in made_places() {
+        for directory in place.directories() {
+            for wide in 0..40 {
+                fs::create_dir_all(directory.join(format!("wide-{wide}/a/b"))).unwrap();
+            }
+        }
+        nest(&place.directory(), 30);
+        place.cgroup().remove().unwrap();
+        assert!(!place.directories().iter().any(|directory| is_there(directory)));
+    }
+}
+
+#[test]
+fn a_nest_longer_than_any_path_is_walked() {
+    for place in made_places() {
+        nest(&place.directory(), 30);
+        assert!(place.cgroup().processes().unwrap().is_empty());
+        place.cgroup().kill_all(Signal::TERM).unwrap();
+    }
+}
+
+/// Makes `depth` cgroups one in the other, with names so long that no path leads to the last.
+fn nest(top: &Path, depth: usize) {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let name = "n".repeat(200);
+    let mut here = openat(CWD, top, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..depth {
+        mkdirat(&here, &name, Mode::from_raw_mode(0o755)).unwrap();
+        here = openat(&here, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+}
+
+#[test]
+fn a_cgroup_is_found_again_by_its_record() {
+    for place in made_places() {
+        let text = serde_json::to_string(&place.record).unwrap();
+        let again: Record = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, place.record);
+        assert!(again.cgroup().exists());
+        again.cgroup().remove().unwrap();
+        assert!(!place.cgroup().exists());
+    }
+}
+
+#[test]
+fn a_disabled_cgroup_is_nothing() {
+    let text = serde_json::to_string(&Record::disabled()).unwrap();
+    assert_eq!(text, r#"{"driver":"disabled"}"#);
+    let record: Record = serde_json::from_str(&text).unwrap();
+    record.cgroup().create().unwrap();
+    assert!(record.cgroup().entry().unwrap().directory().is_none());
+    record.cgroup().kill_all(Signal::KILL).unwrap();
+    record.cgroup().remove().unwrap();
+    assert!(!record.cgroup().exists() && record.paths().is_empty());
+}
+
+#[test]
+fn on_v2_every_controller_of_the_root_reaches_the_cgroup() {
+    if Layout::detect().unwrap().mode() != Mode::V2 {
+        return;
+    }
+    for place in made_places() {
+        let root = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
+        assert_eq!(fs::read_to_string(place.directory().join("cgroup.controllers")).unwrap(), root);
+    }
+}
