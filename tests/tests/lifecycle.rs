@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Rootfs, Sandbox, runc_lacks};
+use cloison_tests::{Rootfs, Sandbox};
 
 #[test]
 fn run_prints_what_the_container_prints() {
@@ -147,7 +147,6 @@ fn run_forgets_the_container_afterwards() {
 
 #[test]
 fn run_with_keep_remembers_the_container() {
-    runc_lacks!("1.2: run --keep forgets nothing");
     let sandbox = Sandbox::new();
     let bundle = sandbox.busybox("exit 5");
     bundle.write();

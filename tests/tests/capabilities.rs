@@ -1,0 +1,115 @@
+//! The five capability sets.
+
+use cloison_tests::{Sandbox, json};
+
+const CAP_CHOWN: u64 = 1 << 0;
+const CAP_KILL: u64 = 1 << 5;
+const CAP_NET_BIND_SERVICE: u64 = 1 << 10;
+const CAP_NET_RAW: u64 = 1 << 13;
+
+/// The sets in the order of `/proc/self/status`: inheritable, permitted, effective, bounding, ambient.
+fn sets(text: &str) -> [u64; 5] {
+    ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|name| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        u64::from_str_radix(line.unwrap_or_else(|| panic!("{name} in {text}")), 16).unwrap()
+    })
+}
+
+const STATUS: &str = "exec grep Cap /proc/self/status";
+
+#[test]
+fn root_gets_what_the_sets_say() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox(STATUS).capabilities(&["CAP_CHOWN", "CAP_KILL"]);
+    let both = CAP_CHOWN | CAP_KILL;
+    assert_eq!(sets(bundle.run().ok()), [0, both, both, both, 0]);
+}
+
+#[test]
+fn each_set_is_its_own() {
+    let sandbox = Sandbox::new();
+    let capabilities = json!({
+        "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE"],
+        "permitted": ["CAP_CHOWN", "CAP_KILL"],
+        "effective": ["CAP_KILL"],
+        "inheritable": ["CAP_CHOWN"],
+        "ambient": ["CAP_CHOWN"],
+    });
+    // An execve by a user that is not root computes the sets from the ambient one.
+    let bundle = sandbox.busybox(STATUS).set("/process/capabilities", capabilities);
+    let bundle = bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let bounding = CAP_CHOWN | CAP_KILL | CAP_NET_RAW | CAP_NET_BIND_SERVICE;
+    assert_eq!(sets(bundle.run().ok()), [CAP_CHOWN, CAP_CHOWN, CAP_CHOWN, bounding, CAP_CHOWN]);
+}
+
+#[test]
+fn a_user_without_ambient_capabilities_has_none() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox(STATUS).capabilities(&["CAP_KILL"]);
+    let output = bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})).run();
+    assert_eq!(sets(output.ok()), [0, 0, 0, CAP_KILL, 0]);
+}
+
+#[test]
+fn no_capabilities_means_none() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sets(sandbox.busybox(STATUS).capabilities(&[]).run().ok()), [0; 5]);
+    let output = sandbox.busybox(STATUS).set("/process/capabilities", json!({})).run();
+    assert_eq!(sets(output.ok()), [0; 5]);
+}
+
+#[test]
+fn ambient_capabilities_need_to_be_inheritable() {
+    let sandbox = Sandbox::new();
+    // The default of older engines: ambient without inheritable. The kernel refuses to raise it, and that is no error.
+    let output = sandbox.busybox(STATUS).run();
+    assert_eq!(sets(output.ok())[4], 0, "{}", output.describe());
+}
+
+#[test]
+fn an_unknown_capability_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox(STATUS).capabilities(&["CAP_KILL", "CAP_OF_TOMORROW"]);
+    let output = bundle.run();
+    assert_eq!(sets(output.ok()), [0, CAP_KILL, CAP_KILL, CAP_KILL, 0]);
+    assert!(output.stderr.contains("CAP_OF_TOMORROW"), "{}", output.describe());
+}
+
+#[test]
+fn every_capability_of_features_can_be_given() {
+    let sandbox = Sandbox::new();
+    let features = sandbox.cloison(["features"]).json();
+    let names: Vec<&str> =
+        features["linux"]["capabilities"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(names.len(), 41, "{names:?}");
+    // We cannot give what we do not have.
+    let ours = sets(&std::fs::read_to_string("/proc/self/status").unwrap())[3];
+    let given: Vec<&str> =
+        names.iter().enumerate().filter(|(number, _)| ours & (1 << number) != 0).map(|(_, name)| *name).collect();
+    assert_eq!(sets(sandbox.busybox(STATUS).capabilities(&given).run().ok())[2], ours);
+}
+
+#[test]
+fn without_the_capability_the_kernel_refuses() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.busybox("chown 5 /tmp/x 2>&1; touch /tmp/x; chown 5 /tmp/x 2>&1").writable().run();
+    assert!(output.stdout.contains("Operation not permitted"), "{}", output.describe());
+    let bundle = sandbox.busybox("touch /tmp/x && chown 5 /tmp/x && stat -c %u /tmp/x").writable();
+    assert_eq!(bundle.capabilities(&["CAP_CHOWN"]).run().line(), "5");
+}
+
+#[test]
+fn no_set_grows_in_a_user_that_execs_a_setuid_program() {
+    let sandbox = Sandbox::new();
+    let rootfs = cloison_tests::Rootfs::busybox().with(|root| {
+        std::fs::copy(root.join("bin/busybox"), root.join("bin/suid")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+        std::fs::set_permissions(root.join("bin/suid"), mode).unwrap();
+    });
+    let bundle = sandbox.bundle(rootfs).args(["suid", "grep", "-E", "^(Uid|Cap)", "/proc/self/status"]);
+    let output = bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})).run();
+    // `noNewPrivileges` is on: the bit in the image counts for nothing.
+    let output = if output.status.success() { output } else { panic!("{}", output.describe()) };
+    assert!(output.stdout.contains("Uid:\t1000\t1000"), "{}", output.stdout);
+    assert_eq!(sets(&output.stdout)[2], 0);
+}

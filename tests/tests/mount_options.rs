@@ -1,0 +1,273 @@
+//! Every mount option of the table, on a file system of its own and on a bind mount.
+
+use cloison_tests::{Kind, Sandbox, json, only_for, runc_lacks, runtime};
+
+/// Mounts a tmpfs with these options and returns what `/proc/self/mountinfo` says of it.
+fn on_tmpfs(sandbox: &Sandbox, options: &[&str]) -> String {
+    let bundle = sandbox.busybox("awk '$5 == \"/mnt\"' /proc/self/mountinfo");
+    bundle.mount("tmpfs", "tmpfs", "/mnt", options).run().ok().to_owned()
+}
+
+/// The options of one mount, those of the mount and those of the file system.
+fn options_of(line: &str) -> Vec<&str> {
+    let (mount, filesystem) = line.trim().split_once(" - ").unwrap_or_else(|| panic!("no mount: {line:?}"));
+    let of_mount = mount.split(' ').nth(5).unwrap().split(',');
+    of_mount.chain(filesystem.split(' ').nth(2).unwrap().split(',')).collect()
+}
+
+#[test]
+fn options_that_set_a_flag() {
+    let sandbox = Sandbox::new();
+    for (option, shown) in [
+        ("ro", "ro"),
+        ("nosuid", "nosuid"),
+        ("nodev", "nodev"),
+        ("noexec", "noexec"),
+        ("noatime", "noatime"),
+        ("nodiratime", "nodiratime"),
+        ("relatime", "relatime"),
+        ("sync", "sync"),
+        ("dirsync", "dirsync"),
+        ("mand", "mand"),
+        ("nosymfollow", "nosymfollow"),
+        ("size=64k", "size=64k"),
+    ] {
+        let line = on_tmpfs(&sandbox, &[option]);
+        // Kernels since 5.15 have no mandatory locks.
+        if option != "mand" {
+            assert!(options_of(&line).contains(&shown), "{option}: {line}");
+        }
+    }
+}
+
+#[test]
+fn options_that_clear_a_flag() {
+    let sandbox = Sandbox::new();
+    for (set, clear) in [
+        ("ro", "rw"),
+        ("nosuid", "suid"),
+        ("nodev", "dev"),
+        ("noexec", "exec"),
+        ("noatime", "atime"),
+        ("nodiratime", "diratime"),
+        ("sync", "async"),
+        ("nosymfollow", "symfollow"),
+    ] {
+        let line = on_tmpfs(&sandbox, &[set, clear]);
+        assert!(!options_of(&line).contains(&set), "{set},{clear}: {line}");
+        let line = on_tmpfs(&sandbox, &[clear, set]);
+        assert!(options_of(&line).contains(&set), "the last one wins: {clear},{set}: {line}");
+    }
+}
+
+#[test]
+fn strictatime_is_neither_relatime_nor_noatime() {
+    let sandbox = Sandbox::new();
+    let line = on_tmpfs(&sandbox, &["strictatime"]);
+    let options = options_of(&line);
+    assert!(!options.contains(&"relatime") && !options.contains(&"noatime"), "{line}");
+}
+
+#[test]
+fn options_without_an_effect_of_their_own_are_taken() {
+    let sandbox = Sandbox::new();
+    for option in [
+        "defaults",
+        "loud",
+        "silent",
+        "norelatime",
+        "nostrictatime",
+        "iversion",
+        "noiversion",
+        "lazytime",
+        "nolazytime",
+        "nomand",
+    ] {
+        // Old releases of runc hand some of these to mount(2) as data.
+        if runtime::has_what_runc_has_since("1.2") || !["defaults", "lazytime", "nolazytime"].contains(&option) {
+            on_tmpfs(&sandbox, &[option]);
+        }
+    }
+}
+
+#[test]
+fn flags_are_set_on_a_bind_mount() {
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    for option in ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"] {
+        let bundle = sandbox.busybox("awk '$5 == \"/mnt\"' /proc/self/mountinfo");
+        let output = bundle.mount("bind", &volume, "/mnt", &["bind", option]).run();
+        assert!(options_of(output.ok()).contains(&option), "{option}: {}", output.stdout);
+    }
+}
+
+#[test]
+fn a_bind_mount_keeps_the_flags_of_its_source() {
+    runc_lacks!("1.2: flags of the source that are not named are kept");
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    let flags = rustix::mount::MountFlags::NOEXEC | rustix::mount::MountFlags::NODEV;
+    sandbox.mount("tmpfs", &volume, "tmpfs", flags, "");
+    let bundle = sandbox.busybox("awk '$5 == \"/mnt\"' /proc/self/mountinfo");
+    let output = bundle.mount("bind", &volume, "/mnt", &["bind"]).run();
+    for flag in ["noexec", "nodev"] {
+        assert!(options_of(output.ok()).contains(&flag), "{flag}: {}", output.stdout);
+    }
+}
+
+#[test]
+fn recursive_options_reach_the_mounts_below() {
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    let below = sandbox.directory("volume/below");
+    sandbox.mount("tmpfs", &below, "tmpfs", rustix::mount::MountFlags::empty(), "");
+    for (option, shown) in [
+        ("rro", "ro"),
+        ("rnosuid", "nosuid"),
+        ("rnodev", "nodev"),
+        ("rnoexec", "noexec"),
+        ("rnodiratime", "nodiratime"),
+        ("rnoatime", "noatime"),
+        ("rrelatime", "relatime"),
+        ("rnosymfollow", "nosymfollow"),
+    ] {
+        let bundle = sandbox.busybox("awk '$5 == \"/mnt\" || $5 == \"/mnt/below\"' /proc/self/mountinfo");
+        let output = bundle.mount("bind", &volume, "/mnt", &["rbind", option]).run();
+        let lines: Vec<&str> = output.ok().lines().collect();
+        assert_eq!(lines.len(), 2, "{}", output.stdout);
+        for line in lines {
+            assert!(options_of(line).contains(&shown), "{option}: {line}");
+        }
+    }
+}
+
+#[test]
+fn recursive_options_clear_flags_too() {
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    let below = sandbox.directory("volume/below");
+    let flags = rustix::mount::MountFlags::NOSUID
+        | rustix::mount::MountFlags::NODEV
+        | rustix::mount::MountFlags::NOEXEC
+        | rustix::mount::MountFlags::NODIRATIME
+        | rustix::mount::MountFlags::RDONLY;
+    sandbox.mount("tmpfs", &below, "tmpfs", flags, "");
+    for (option, gone) in [
+        ("rrw", "ro"),
+        ("rsuid", "nosuid"),
+        ("rdev", "nodev"),
+        ("rexec", "noexec"),
+        ("rdiratime", "nodiratime"),
+    ] {
+        let bundle = sandbox.busybox("awk '$5 == \"/mnt/below\" {print $6}' /proc/self/mountinfo");
+        let output = bundle.mount("bind", &volume, "/mnt", &["rbind", option]).run();
+        assert!(!output.line().split(',').any(|shown| shown == gone), "{option}: {}", output.stdout);
+    }
+}
+
+#[test]
+fn the_other_recursive_options_are_taken() {
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    let mut refused = Vec::new();
+    for option in ["ratime", "rstrictatime", "rnostrictatime", "rnorelatime", "rsymfollow"] {
+        let bundle = sandbox.busybox("echo fine").mount("bind", &volume, "/mnt", &["rbind", option]);
+        let output = bundle.run();
+        refused.extend((output.stdout != "fine\n").then_some(option));
+    }
+    if runtime::kind() == Kind::Cloison {
+        assert_eq!(refused, [""; 0]);
+    } else {
+        // mount_setattr(2) wants all access time bits cleared together.
+        assert!(refused.iter().all(|option| option.contains("atime") || option.contains("relatime")), "{refused:?}");
+    }
+}
+
+#[test]
+fn propagation_options_are_shown() {
+    let sandbox = Sandbox::new();
+    for (option, shown) in [
+        ("private", ""),
+        ("rprivate", ""),
+        ("shared", "shared:"),
+        ("rshared", "shared:"),
+        ("unbindable", "unbindable"),
+        ("runbindable", "unbindable"),
+    ] {
+        let line = on_tmpfs(&sandbox, &[option]);
+        let tags = line.split(" - ").next().unwrap();
+        assert!(tags.contains(shown), "{option}: {line}");
+        if shown.is_empty() {
+            assert!(!tags.contains("shared:") && !tags.contains("unbindable"), "{option}: {line}");
+        }
+    }
+}
+
+#[test]
+fn slave_mounts_have_a_master() {
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    sandbox.bind(&volume, &volume);
+    rustix::mount::mount_change(&volume, rustix::mount::MountPropagationFlags::SHARED).unwrap();
+    for option in ["slave", "rslave"] {
+        let bundle = sandbox.busybox("awk '$5 == \"/mnt\"' /proc/self/mountinfo");
+        let output = bundle.mount("bind", &volume, "/mnt", &["rbind", option]).run();
+        assert!(output.ok().contains("master:"), "{option}: {}", output.stdout);
+    }
+}
+
+#[test]
+fn remount_changes_a_mount_made_before() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox
+        .busybox("awk '$5 == \"/mnt\"' /proc/self/mountinfo")
+        .mount("tmpfs", "tmpfs", "/mnt", &["rw"])
+        .mount("tmpfs", "tmpfs", "/mnt", &["remount", "ro"]);
+    let output = bundle.run();
+    assert!(
+        output.ok().lines().count() == 1 && options_of(output.ok()).contains(&"ro"),
+        "{}",
+        output.describe()
+    );
+}
+
+#[test]
+fn symlinks_are_copied_or_followed_as_asked() {
+    only_for!(Cloison, "runc has no copy-symlink, src-nofollow and dest-nofollow");
+    let sandbox = Sandbox::new();
+    std::os::unix::fs::symlink("somewhere", sandbox.dir().join("link")).unwrap();
+    let bundle = sandbox.busybox("readlink /etc/link").writable();
+    let source = sandbox.dir().join("link");
+    let output = bundle.mount("bind", &source, "/etc/link", &["bind", "copy-symlink"]).run();
+    if output.status.success() {
+        assert_eq!(output.stdout, "somewhere\n");
+    } else {
+        // Not yet: then it is refused by its name.
+        output.refused_saying(&["copy-symlink"]);
+    }
+}
+
+#[test]
+fn every_advertised_option_is_taken() {
+    only_for!(Cloison, "old releases of runc advertise options that tmpfs refuses");
+    let sandbox = Sandbox::new();
+    let features = sandbox.cloison(["features"]).json();
+    let volume = sandbox.directory("volume");
+    for option in features["mountOptions"].as_array().unwrap() {
+        let option = option.as_str().unwrap();
+        // These say what kind of mount it is.
+        let mut options = vec![option];
+        if !["bind", "rbind"].contains(&option) {
+            options.push("rbind");
+        }
+        if option == "remount" || option == "tmpcopyup" {
+            continue;
+        }
+        let bundle = sandbox.busybox("echo fine").push(
+            "/mounts",
+            json!({"destination": "/mnt", "type": "bind", "source": volume.to_str().unwrap(), "options": options}),
+        );
+        let output = bundle.run();
+        assert_eq!(output.stdout, "fine\n", "{option}: {}", output.describe());
+    }
+}
