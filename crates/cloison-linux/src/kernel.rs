@@ -91,7 +91,14 @@ pub trait Kernel {
     /// `mkdirat(2)`; `name` is a single component.
     fn mkdirat(&self, dir: BorrowedFd<'_>, name: &Path, mode: Mode) -> Result<()>;
     /// `mknodat(2)`; `name` is a single component.
-    fn mknodat(&self, dir: BorrowedFd<'_>, name: &Path, kind: FileType, mode: Mode, device: u64) -> Result<()>;
+    fn mknodat(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &Path,
+        kind: FileType,
+        mode: Mode,
+        device: u64,
+    ) -> Result<()>;
     /// `symlinkat(2)`; `name` is a single component.
     fn symlinkat(&self, target: &Path, dir: BorrowedFd<'_>, name: &Path) -> Result<()>;
     /// `unlinkat(2)`; `name` is a single component.
@@ -131,11 +138,19 @@ pub trait Kernel {
     /// The sentences that the kernel has left in a file system context's log, joined by `; `. Empty where it left none.
     fn fs_log(&self, fs: BorrowedFd<'_>) -> String;
     /// `fsmount(2)`: a detached mount.
-    fn fsmount(&self, fs: BorrowedFd<'_>, flags: FsMountFlags, attributes: MountAttrFlags) -> Result<OwnedFd>;
+    fn fsmount(&self, fs: BorrowedFd<'_>, flags: FsMountFlags, attributes: MountAttrFlags)
+    -> Result<OwnedFd>;
     /// `mount_setattr(2)` (Linux 5.12) of the mount `fd` refers to, with all below it if `recursive`.
     fn mount_setattr(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()>;
     /// `mount(2)` of a file system onto `/proc/self/fd/<target>`: for what the newer calls cannot express.
-    fn mount(&self, source: &str, target: BorrowedFd<'_>, fs_type: &str, flags: MountFlags, data: &str) -> Result<()>;
+    fn mount(
+        &self,
+        source: &str,
+        target: BorrowedFd<'_>,
+        fs_type: &str,
+        flags: MountFlags,
+        data: &str,
+    ) -> Result<()>;
     /// `mount(2)` with `MS_REMOUNT` (and `MS_BIND` where the flags have it) of `/proc/self/fd/<target>`.
     fn remount(&self, target: BorrowedFd<'_>, flags: MountFlags, data: &str) -> Result<()>;
     /// `mount(2)` that changes the propagation of the mount at `path`, `/` or `.`.
@@ -144,7 +159,7 @@ pub trait Kernel {
     fn move_root(&self) -> Result<()>;
     /// `umount2(2)` with `MNT_DETACH`, of `path` (`.` after `pivot_root`) or, without one, of `/proc/self/fd/<fd>`.
     fn umount_detach(&self, path: &Path) -> Result<()>;
-    /// `pivot_root(".", ".")`, as pivot_root(2) describes.
+    /// `pivot_root(".", ".")`, as `pivot_root(2)` describes.
     fn pivot_root_here(&self) -> Result<()>;
     /// `fchdir(2)`.
     fn fchdir(&self, dir: BorrowedFd<'_>) -> Result<()>;

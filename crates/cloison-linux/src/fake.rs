@@ -1,0 +1,1 @@
+//! A kernel that records what it was asked.
