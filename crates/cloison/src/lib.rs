@@ -2,6 +2,7 @@
 //! cloison
 
 pub mod id;
+pub mod lifecycle;
 pub mod signal;
 pub mod spec;
 pub mod state;

@@ -3,9 +3,25 @@
 //! Every verb takes a [`Runtime`] (what the global options say) and what the command line adds. A verb that fails leaves the
 //! machine as it found it.
 
+mod delete;
+mod error;
+mod first_process;
+mod kill;
+mod list;
+mod state;
+#[cfg(test)]
+mod testing;
+
 use std::path::PathBuf;
 
+pub use delete::delete;
+pub use error::Error;
+pub use kill::kill;
+pub use list::{Listing, list};
+pub use state::{StateReport, state};
+
 use crate::id::ContainerId;
+use crate::state::Store;
 
 /// Where containers are kept and how their cgroups are made: what the global options say.
 #[derive(Debug, Clone)]
@@ -61,4 +77,14 @@ pub struct RunOptions {
     pub keep: bool,
     /// Do not adopt the container's orphans.
     pub no_subreaper: bool,
+}
+
+/// The store that a container is looked for in; where there is no root, there is no container.
+fn store_with(runtime: &Runtime, id: &ContainerId) -> Result<Store, crate::state::Error> {
+    Store::at(&runtime.root).map_err(|error| match error {
+        crate::state::Error::NoRoot { path } => {
+            crate::state::Error::NotExist { path: path.join(id.as_str()) }
+        }
+        error => error,
+    })
 }

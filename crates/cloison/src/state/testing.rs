@@ -58,6 +58,11 @@ impl Sleeper {
     pub(crate) fn wait_for_signal(&mut self) -> Option<i32> {
         std::os::unix::process::ExitStatusExt::signal(&self.0.wait().unwrap())
     }
+
+    /// The process has not ended.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
 }
 
 impl Drop for Sleeper {
@@ -87,4 +92,45 @@ pub(crate) fn a_state(name: &str) -> State {
         own_pid_namespace: true,
         hooks: LaterHooks::default(),
     }
+}
+
+/// The files in a container's directory after the last system call of a command that died.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Remains {
+    /// Makes the directory.
+    pub(crate) fn put(&self, path: &Path) {
+        fs::create_dir(path).unwrap();
+        for (name, bytes) in &self.files {
+            fs::write(path.join(name), bytes).unwrap();
+        }
+    }
+}
+
+/// What is left of container `c1` after each system call of `create`, from `mkdir` on, and of `delete`, which goes the same way
+/// back but for the order of the files that are not `state.json`.
+pub(crate) fn remains_of_dead_commands() -> Vec<Remains> {
+    let state = serde_json::to_vec(&a_state("c1")).unwrap();
+    let written: Vec<_> =
+        (0..=state.len()).map(|length| vec![("state.json.new", state[..length].to_vec())]).collect();
+    let others: [&[(&str, &[u8])]; 9] = [
+        &[],
+        &[("config.json.new", b"")],
+        &[("config.json.new", b"{")],
+        &[("config.json", b"{}")],
+        &[("config.json", b"{}"), ("created", b"")],
+        &[("config.json", b"{}"), ("created", b""), ("start", b"")],
+        &[("config.json", b"{}"), ("created", b""), ("start", b""), ("state.json.new", b"{")],
+        &[("created", b""), ("start", b"")],
+        &[("start", b"")],
+    ];
+    let saved = others.into_iter().map(|others| {
+        let others = others.iter().map(|&(name, bytes)| (name, bytes.to_vec()));
+        others.chain([("state.json", state.clone())]).collect()
+    });
+    let all = [Vec::new()].into_iter().chain(written).chain(saved);
+    all.map(|files| Remains { files }).collect()
 }

@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::io::Errno;
 
-use super::testing::{Sleeper, TempDir, a_state, id};
+use super::testing::{Sleeper, TempDir, a_state, id, remains_of_dead_commands};
 use super::*;
 
 fn store(dir: &TempDir) -> Store {
@@ -65,44 +66,33 @@ fn of_32_creators_of_one_id_exactly_one_wins() {
 fn creators_and_deleters_of_one_id_never_meet_in_one_directory() {
     let dir = TempDir::new();
     let name = id("c1");
-    let barrier = Barrier::new(8);
-    let created: usize = thread::scope(|scope| {
-        let workers: Vec<_> = (0..8)
-            .map(|number| {
-                let (name, barrier, dir) = (&name, &barrier, &dir);
-                scope.spawn(move || {
-                    let store = store(dir);
-                    barrier.wait();
-                    let mut created = 0;
-                    for _ in 0..300 {
-                        if number % 2 == 0 {
-                            match store.create(name) {
-                                Ok(container) => {
-                                    assert!(
-                                        matches!(container.load(), Err(Error::Unfinished { .. })),
-                                        "not ours alone"
-                                    );
-                                    container.save(&a_state("c1")).unwrap();
-                                    assert!(container.is_current().unwrap());
-                                    created += 1;
-                                }
-                                Err(Error::Exist { .. }) => {}
-                                Err(error) => panic!("{error}"),
-                            }
-                        } else {
-                            match store.open(name).and_then(Container::remove) {
-                                Ok(()) | Err(Error::NotExist { .. }) => {}
-                                Err(error) => panic!("{error}"),
-                            }
-                        }
-                    }
-                    created
-                })
-            })
-            .collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    let created = AtomicUsize::new(0);
+    let create = |store: &Store| match store.create(&name) {
+        Ok(container) => {
+            assert!(matches!(container.load(), Err(Error::Unfinished { .. })), "somebody was here before");
+            container.save(&a_state("c1")).unwrap();
+            assert!(container.is_current().unwrap());
+            created.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(Error::Exist { .. }) => {}
+        Err(error) => panic!("{error}"),
+    };
+    let delete = |store: &Store| match store.open(&name).and_then(Container::remove) {
+        Ok(()) | Err(Error::NotExist { .. }) => {}
+        Err(error) => panic!("{error}"),
+    };
+    let go_on = |turn: &dyn Fn(&Store)| {
+        let store = store(&dir);
+        while created.load(Ordering::Relaxed) < 100 {
+            turn(&store);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| go_on(&create));
+            scope.spawn(|| go_on(&delete));
+        }
     });
-    assert!(created > 1, "the deleters had something to delete");
 }
 
 #[test]
@@ -239,43 +229,13 @@ fn the_configuration_is_kept_byte_for_byte() {
     assert_eq!(store(&dir).open_unlocked(&id("c1")).unwrap().load_config().unwrap(), bytes);
 }
 
-/// What is in a container's directory after each system call of `create`, from `mkdir` on, and after each of `delete`.
-fn prefixes() -> Vec<Vec<(&'static str, Vec<u8>)>> {
-    let creating = serde_json::to_vec(&a_state("c1")).unwrap();
-    let mut stages = vec![vec![]];
-    for length in 0..=creating.len() {
-        stages.push(vec![("state.json.new", creating[..length].to_vec())]);
-    }
-    let saved = vec![("state.json", creating.clone())];
-    let with = |more: &[(&'static str, &[u8])]| {
-        let more = more.iter().map(|(name, bytes)| (*name, bytes.to_vec()));
-        saved.iter().cloned().chain(more).collect::<Vec<_>>()
-    };
-    stages.push(saved.clone());
-    stages.push(with(&[("config.json.new", b"")]));
-    stages.push(with(&[("config.json.new", b"{")]));
-    stages.push(with(&[("config.json", b"{}")]));
-    stages.push(with(&[("config.json", b"{}"), ("created", b"")]));
-    stages.push(with(&[("config.json", b"{}"), ("created", b""), ("start", b"")]));
-    stages.push(with(&[
-        ("config.json", b"{}"),
-        ("created", b""),
-        ("start", b""),
-        ("state.json.new", &creating[..9]),
-    ]));
-    stages
-}
-
 #[test]
 fn whatever_a_dead_command_left_can_be_told_and_removed_and_used_again() {
     let dir = TempDir::new();
-    for files in prefixes() {
+    for remains in remains_of_dead_commands() {
         let path = dir.path().join("c1");
-        fs::create_dir(&path).unwrap();
-        for (name, bytes) in &files {
-            fs::write(path.join(name), bytes).unwrap();
-        }
-        let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
+        remains.put(&path);
+        let names: Vec<_> = remains.files.iter().map(|(name, _)| *name).collect();
         let view = store(&dir).open_unlocked(&id("c1")).unwrap();
         match view.load() {
             Ok(state) => {
@@ -314,11 +274,11 @@ fn a_removal_takes_what_it_does_not_know_and_leaves_the_state_for_last() {
 #[test]
 fn readers_beside_writers_and_removers_find_a_whole_state_or_none() {
     let dir = TempDir::new();
-    let finished = std::sync::atomic::AtomicBool::new(false);
+    let finished = AtomicBool::new(false);
     let found = thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut found = 0;
-            while !finished.load(std::sync::atomic::Ordering::Relaxed) {
+            while !finished.load(Ordering::Relaxed) {
                 match store(&dir).open_unlocked(&id("c1")).and_then(|view| view.load()) {
                     Ok(state) => {
                         assert_eq!(state.bundle.len(), 20_000);
@@ -338,7 +298,7 @@ fn readers_beside_writers_and_removers_find_a_whole_state_or_none() {
             }
             container.remove().unwrap();
         }
-        finished.store(true, std::sync::atomic::Ordering::Relaxed);
+        finished.store(true, Ordering::Relaxed);
         reader.join().unwrap()
     });
     assert!(found > 0);
