@@ -1,4 +1,30 @@
-//! `config.json`: runtime-spec 1.3 as types.
+//! `config.json`: runtime-spec 1.3 as types, read and checked.
+//!
+//! A [`Spec`] that comes from [`Spec::load`] or [`Spec::from_slice`] keeps every rule that can be told
+//! without asking the machine, so that nobody behind needs to check again. What the machine decides (whether
+//! a path is there, whether the kernel can do it) is asked when a plan is made.
+//!
+//! ```
+//! use cloison::spec::Spec;
+//!
+//! let error = Spec::from_slice(br#"{"ociVersion": "1.3.0", "process": {"args": ["sh"], "cwd": "tmp"}}"#).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "config.json has 2 problems:\n\
+//!      /root: root must be specified, with the path of the container's root file system\n\
+//!      /process/cwd: Cwd must be an absolute path, not \"tmp\""
+//! );
+//! ```
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `process`, `mounts`, `hooks`, `linux`, `resources`, `seccomp` | the sections of `config.json` |
+//! | `encoding`, `id_list`, `capabilities` | values that several sections use |
+//! | `read` | bytes become a [`Spec`], on the fast way |
+//! | `diagnose` | the slow way, taken when the fast one fails: finds all problems |
+//! | `check` | the rules that types alone do not carry |
+//! | `warnings` | what is ignored or deprecated |
+//! | `example` | what `cloison spec` writes |
 
 use std::collections::BTreeMap;
 
@@ -6,16 +32,25 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod capabilities;
+mod check;
+mod diagnose;
 mod encoding;
+mod error;
+mod example;
 mod hooks;
 mod id_list;
 mod linux;
 mod mounts;
 mod process;
+mod read;
 mod resources;
 mod seccomp;
+mod warnings;
 
 pub use capabilities::{CAPABILITIES, capability_mask, capability_number};
+pub use check::sysctl_path;
+pub use error::{Problem, SIZE_LIMIT, SpecError};
+pub use example::example;
 pub use hooks::{Hook, Hooks};
 pub use id_list::{IdList, InvalidIdList};
 pub use linux::{
@@ -27,6 +62,7 @@ pub use process::{
     Capabilities, ConsoleSize, CpuAffinity, IoPriority, IoPriorityClass, Process, Rlimit, RlimitType,
     Scheduler, SchedulerFlag, SchedulerPolicy, User,
 };
+pub use read::read_file;
 pub use resources::{
     BlockIo, Cpu, DeviceRule, DeviceRuleType, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma,
     Resources, ThrottleDevice, WeightDevice,
