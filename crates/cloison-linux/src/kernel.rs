@@ -45,6 +45,8 @@ pub trait Kernel {
     fn set_parent_death_signal(&self, signal: Option<Signal>) -> Result<()>;
     /// `sched_setaffinity(2)` of the caller. `cpus` is a list of CPU numbers; there is no limit of 1024.
     fn sched_setaffinity(&self, cpus: &[u32]) -> Result<()>;
+    /// `sched_setaffinity(2)` of the caller to every CPU, of which the kernel takes those that its cpuset allows.
+    fn reset_affinity(&self) -> Result<()>;
     /// `sched_setattr(2)` of the caller.
     fn sched_setattr(&self, attr: &SchedAttr) -> Result<()>;
     /// `ioprio_set(2)` of the caller's process group; `class` 1 to 3 (realtime, best effort, idle), `level` 0 to 7.
@@ -167,6 +169,15 @@ pub trait Kernel {
     fn chroot_here(&self) -> Result<()>;
     /// `getcwd(2)` as the kernel says it: not absolute (`(unreachable)…`) when the directory is outside the root.
     fn getcwd(&self) -> Result<PathBuf>;
+
+    // ---- terminals ------------------------------------------------------------------------------------------------------
+
+    /// The other side of a pseudo terminal, from its master alone: `TIOCSPTLCK`, then `TIOCGPTPEER` (Linux 4.13), `ioctl_tty(2)`.
+    fn open_terminal(&self, master: BorrowedFd<'_>) -> Result<OwnedFd>;
+    /// `TIOCSWINSZ`.
+    fn set_window_size(&self, terminal: BorrowedFd<'_>, columns: u16, rows: u16) -> Result<()>;
+    /// `TIOCSCTTY` of a session leader.
+    fn set_controlling_terminal(&self, terminal: BorrowedFd<'_>) -> Result<()>;
 
     // ---- descriptors and sockets ----------------------------------------------------------------------------------------
 

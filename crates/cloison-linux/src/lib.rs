@@ -38,6 +38,7 @@
 //! | [`keyring`] | the session keyring |
 //! | [`network`] | the loopback interface |
 //! | [`capability`] | names, numbers and sets of capabilities |
+//! | [`terminal`] | pseudo terminals and their sizes |
 //! | [`lock`] | locks on the state directory |
 //! | [`launch`] | from "ready" to the container's program, without the runtime's binary in memory |
 //! | [`sealed`] | running from a sealed copy where `launch` cannot switch the executable |
@@ -63,6 +64,7 @@ pub mod schedule;
 pub mod sealed;
 pub mod signals;
 pub mod socket;
+pub mod terminal;
 
 pub use kernel::{Kernel, Result};
 pub use linux::Linux;

@@ -16,7 +16,7 @@ use crate::namespace::{self, NamespaceFlags};
 use crate::process::{self, CloneRequest, Fork};
 use crate::schedule::{self, MemoryPolicy, SchedAttr};
 use crate::socket::{self, Message};
-use crate::{file, keyring, network};
+use crate::{file, keyring, network, terminal};
 
 /// The running kernel.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +57,10 @@ impl Kernel for Linux {
 
     fn sched_setaffinity(&self, cpus: &[u32]) -> Result<()> {
         schedule::sched_setaffinity(cpus)
+    }
+
+    fn reset_affinity(&self) -> Result<()> {
+        schedule::reset_affinity()
     }
 
     fn sched_setattr(&self, attr: &SchedAttr) -> Result<()> {
@@ -264,6 +268,18 @@ impl Kernel for Linux {
 
     fn getcwd(&self) -> Result<PathBuf> {
         file::getcwd()
+    }
+
+    fn open_terminal(&self, master: BorrowedFd<'_>) -> Result<OwnedFd> {
+        terminal::open_terminal(master)
+    }
+
+    fn set_window_size(&self, terminal: BorrowedFd<'_>, columns: u16, rows: u16) -> Result<()> {
+        terminal::set_window_size(terminal, columns, rows)
+    }
+
+    fn set_controlling_terminal(&self, terminal: BorrowedFd<'_>) -> Result<()> {
+        terminal::set_controlling_terminal(terminal)
     }
 
     fn cloexec_from(&self, first: u32) -> Result<()> {

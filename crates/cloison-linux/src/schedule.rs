@@ -71,6 +71,15 @@ pub fn sched_setaffinity(cpus: &[u32]) -> Result<()> {
     Ok(())
 }
 
+/// `sched_setaffinity(2)` of the caller to every CPU that there can be; the kernel takes those that its cpuset allows.
+pub fn reset_affinity() -> Result<()> {
+    // As many as CONFIG_NR_CPUS allows on any architecture.
+    let mask = [u8::MAX; 8192 / 8];
+    // SAFETY: the mask outlives the call and is as long as said.
+    unsafe { syscall(libc::SYS_sched_setaffinity, [0, size_of_val(&mask), mask.as_ptr() as usize]) }?;
+    Ok(())
+}
+
 /// `ioprio_set(2)` of the caller's process group.
 ///
 /// `class` is 1 (realtime), 2 (best effort) or 3 (idle), `level` 0 (first) to 7.

@@ -28,7 +28,7 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::capability::CapabilitySet;
 use crate::signals::SignalSet;
@@ -106,6 +106,11 @@ pub enum LaunchStep {
     ParentDeathSignal(Option<Signal>),
     /// `umask(2)`.
     Umask(u32),
+    /// `prlimit(2)`: a limit of the program, which must not hinder what comes before it.
+    Limit(Resource, Rlimit),
+    /// `close_range(2)` (Linux 5.9) of every descriptor from this number on, but the one for reports, which `execve` closes. Not only
+    /// marked as close-on-exec: while `execve` looks for the program, its path could lead through `/proc/self/fd` (CVE-2024-21626).
+    CloseFrom(u32),
     /// `pause(2)`, for a look from outside.
     #[cfg(test)]
     Pause,
@@ -247,6 +252,11 @@ impl fmt::Display for LaunchStep {
             }
             Self::ParentDeathSignal(None) => f.write_str("get no signal when the parent dies"),
             Self::Umask(mask) => write!(f, "set the umask to {mask:04o}"),
+            Self::Limit(resource, limit) => {
+                let show = |value: Option<u64>| value.map_or_else(|| "unlimited".to_owned(), |value| value.to_string());
+                write!(f, "limit {resource:?} to {}, at most {}", show(limit.current), show(limit.maximum))
+            }
+            Self::CloseFrom(first) => write!(f, "close all descriptors from {first} on"),
             #[cfg(test)]
             Self::Pause => f.write_str("pause"),
         }

@@ -7,6 +7,7 @@ use std::ptr;
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::{Resource, Rlimit};
 
 use super::{Launch, LaunchStep, SockFilter, TAG_PROGRAM, TAG_SWITCH, TAG_UNMAP};
 use crate::Result;
@@ -117,8 +118,9 @@ impl Tape {
 
     /// Writes down the steps and the program. `EINVAL` where there is no candidate or a filter is too long.
     pub(super) fn launch(&mut self, launch: &Launch) -> Result<()> {
+        let report = launch.report.as_ref().map(|report| report.as_raw_fd().unsigned_abs());
         for (place, step) in launch.steps.iter().enumerate() {
-            self.step(place as u32, step)?;
+            self.step(place as u32, step, report)?;
         }
         if launch.program.candidates.is_empty() {
             return Err(Errno::INVAL);
@@ -134,7 +136,7 @@ impl Tape {
         Ok(())
     }
 
-    fn step(&mut self, tag: u32, step: &LaunchStep) -> Result<()> {
+    fn step(&mut self, tag: u32, step: &LaunchStep, report: Option<u32>) -> Result<()> {
         match step {
             LaunchStep::SetGroups(groups) => {
                 let list: Vec<u8> = groups.iter().flat_map(|group| group.to_ne_bytes()).collect();
@@ -174,11 +176,34 @@ impl Tape {
                 let number = signal.map_or(0, |signal| u64::from(signal.as_raw().unsigned_abs()));
                 self.prctl(tag, libc::PR_SET_PDEATHSIG, number, 0);
             }
+            LaunchStep::Limit(resource, limit) => self.limit(tag, *resource, *limit),
+            LaunchStep::CloseFrom(first) => self.close_from(tag, *first, report),
             LaunchStep::Umask(mask) => self.call(tag, libc::SYS_umask, &[Value((*mask).into())]),
             #[cfg(test)]
             LaunchStep::Pause => self.call(tag, libc::SYS_ppoll, &[Value(0); 5]),
         }
         Ok(())
+    }
+
+    fn limit(&mut self, tag: u32, resource: Resource, limit: Rlimit) {
+        let values = [limit.current, limit.maximum].map(|value| value.unwrap_or(u64::MAX));
+        let place = self.bytes(&values.map(u64::to_ne_bytes).concat());
+        self.call(tag, libc::SYS_prlimit64, &[Value(0), Value(resource as u64), Data(place), Value(0)]);
+    }
+
+    fn close_from(&mut self, tag: u32, first: u32, report: Option<u32>) {
+        let mut close = |from: u32, to: u32| {
+            if from <= to {
+                self.call(tag, libc::SYS_close_range, &[Value(from.into()), Value(to.into()), Value(0)]);
+            }
+        };
+        match report.filter(|report| *report >= first) {
+            Some(report) => {
+                close(report + 1, u32::MAX);
+                report.checked_sub(1).into_iter().for_each(|last| close(first, last));
+            }
+            None => close(first, u32::MAX),
+        }
     }
 
     fn set_capabilities(&mut self, tag: u32, sets: [CapabilitySet; 3]) {
