@@ -253,7 +253,9 @@ impl fmt::Display for LaunchStep {
             Self::ParentDeathSignal(None) => f.write_str("get no signal when the parent dies"),
             Self::Umask(mask) => write!(f, "set the umask to {mask:04o}"),
             Self::Limit(resource, limit) => {
-                let show = |value: Option<u64>| value.map_or_else(|| "unlimited".to_owned(), |value| value.to_string());
+                let show = |value: Option<u64>| {
+                    value.map_or_else(|| "unlimited".to_owned(), |value| value.to_string())
+                };
                 write!(f, "limit {resource:?} to {}, at most {}", show(limit.current), show(limit.maximum))
             }
             Self::CloseFrom(first) => write!(f, "close all descriptors from {first} on"),

@@ -1,1 +1,0 @@
-//! A kernel that records what it was asked.
