@@ -1,8 +1,12 @@
 #![forbid(unsafe_code)]
 //! cloison
 
+pub mod features;
+pub mod errno;
 pub mod id;
+pub mod init;
 pub mod lifecycle;
+pub mod plan;
 pub mod signal;
 pub mod spec;
 pub mod state;

@@ -1,9 +1,14 @@
 //! What can go wrong on the host side.
 
+use std::path::PathBuf;
+
 use rustix::io::Errno;
 
 use crate::id::{ContainerId, InvalidId};
+use crate::errno::Text;
+use crate::init::channel::Failure;
 use crate::signal::Signal;
+use crate::spec::Problem;
 use crate::state::{self, Status};
 
 /// Why a verb failed.
@@ -18,6 +23,76 @@ pub enum Error {
     /// A text is not a container's name.
     #[error(transparent)]
     Id(#[from] InvalidId),
+    /// The configuration could not be read, or is not one.
+    #[error(transparent)]
+    Spec(#[from] crate::spec::SpecError),
+    /// The bundle's directory cannot be reached.
+    #[error("the bundle {}", path.display())]
+    Bundle {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+    /// The configuration asks for what this version cannot do.
+    #[error("{}: {}", path.display(), one_line(problems))]
+    Refused {
+        /// The configuration's file.
+        path: PathBuf,
+        /// Each thing that is asked for in vain.
+        problems: Vec<Problem>,
+    },
+    /// The command line asks for what this version cannot do.
+    #[error("{0} not supported by this version of cloison")]
+    Unsupported(&'static str),
+    /// A step on the container's side failed.
+    #[error("unable to start container process")]
+    Init(#[source] Failure),
+    /// The program could not be executed, or the last steps before it failed: what failed, and the errno.
+    #[error("unable to start container process: {0}")]
+    Launch(String, Errno),
+    /// The init ended without a word: something has killed it.
+    #[error("unable to start container process: the init was killed before it had made the container (a memory limit too low?)")]
+    InitDied,
+    /// The init said what nobody expects from it.
+    #[error("unable to start container process: the init does not follow the protocol")]
+    Protocol,
+    /// A system call on the host's side failed.
+    #[error("{doing}: {}", Text(*errno))]
+    Call {
+        /// What was being done, and to what.
+        doing: String,
+        /// What the kernel says.
+        errno: Errno,
+    },
+    /// The pid file could not be written.
+    #[error("writing the pid file {}", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+    /// A socket that is to get a descriptor does not answer.
+    #[error("connecting to the socket {}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
+    /// A detached container has nowhere to send its terminal to.
+    #[error("cannot allocate tty if runc will detach without setting console socket")]
+    NoConsoleSocket,
+    /// A console socket without a terminal for it.
+    #[error("cannot use console socket if runc will not detach or allocate tty")]
+    UselessConsoleSocket,
+    /// `start` of a container that has been started.
+    #[error("cannot start an already running container")]
+    AlreadyRunning,
+    /// `start` of a container that has ended.
+    #[error("cannot start a container that has stopped")]
+    HasStopped,
     /// There is no process to send a signal to. Engines look for these words.
     #[error("container not running")]
     NotRunning,
@@ -63,4 +138,21 @@ pub enum Error {
         /// What the kernel says.
         source: Errno,
     },
+}
+
+fn one_line(problems: &[Problem]) -> String {
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    problems.join("; ")
+}
+
+/// Names what was being done when a system call failed.
+pub(super) trait Doing<T> {
+    /// What was being done, and to what.
+    fn doing(self, doing: impl Into<String>) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for Result<T, Errno> {
+    fn doing(self, doing: impl Into<String>) -> Result<T, Error> {
+        self.map_err(|errno| Error::Call { doing: doing.into(), errno })
+    }
 }

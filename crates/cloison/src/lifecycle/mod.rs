@@ -3,21 +3,31 @@
 //! Every verb takes a [`Runtime`] (what the global options say) and what the command line adds. A verb that fails leaves the
 //! machine as it found it.
 
+mod birth;
+mod console;
+mod create;
 mod delete;
 mod error;
 mod first_process;
 mod kill;
 mod list;
+mod pid_file;
+mod run;
+mod sources;
+mod start;
 mod state;
 #[cfg(test)]
 mod testing;
 
 use std::path::PathBuf;
 
+pub use create::{create, plan};
 pub use delete::delete;
 pub use error::Error;
 pub use kill::kill;
 pub use list::{Listing, list};
+pub use run::run;
+pub use start::start;
 pub use state::{StateReport, state};
 
 use crate::id::ContainerId;

@@ -1,0 +1,241 @@
+//! The story of a container's birth, told by its first process.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use cloison_linux::{Errno, Kernel, namespace::NamespaceFlags};
+
+use super::channel::{Failure, FromInit, ToInit};
+use super::error::{Doing, Error};
+use super::rootfs::{Root, console, device, hide, mount, pivot};
+use super::{program, security};
+use crate::plan::action::{Action, Step};
+use crate::plan::Plan;
+
+/// What the init inherits from the runtime.
+#[derive(Debug)]
+pub struct Inheritance<'a> {
+    /// The socket to the runtime.
+    pub channel: BorrowedFd<'a>,
+    /// The `tasks` files of the container's cgroups (v1), in the order in which they are joined.
+    pub cgroup: &'a [BorrowedFd<'a>],
+    /// The sources of bind mounts that only the host's side could open: index among the plan's mounts, detached mount.
+    pub sources: &'a [(usize, OwnedFd)],
+    /// Where `start` connects; none if the program runs at once.
+    pub start: Option<BorrowedFd<'a>>,
+    /// The sealed code of the launch.
+    pub pad: Option<BorrowedFd<'a>>,
+}
+
+/// Runs the container's side of a plan. Comes back only if it fails.
+pub fn birth(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> Failure {
+    let mut init = Init::new(kernel, plan, inherited);
+    for step in &plan.container {
+        if let Err(error) = init.run(step) {
+            return failure(&error, Some(step));
+        }
+    }
+    match init.wait_and_launch() {
+        Ok(never) => match never {},
+        Err(error) => failure(&error, None),
+    }
+}
+
+/// A failed program is told in the words that engines look for; any other step by what it does and where it comes from.
+fn failure(error: &Error, step: Option<&Step<Action>>) -> Failure {
+    let errno = error.errno().map(Errno::raw_os_error);
+    let causes = match (error, step) {
+        (Error::NotInPath { .. } | Error::Program { .. }, _) | (_, None) => vec![error.to_string()],
+        (_, Some(step)) => vec![format!("{} ({})", step.action, step.origin), error.to_string()],
+    };
+    Failure { errno, causes }
+}
+
+struct Init<'a> {
+    kernel: &'a dyn Kernel,
+    plan: &'a Plan,
+    inherited: &'a Inheritance<'a>,
+    root: Option<Root<'a>>,
+    /// How many mounts are done.
+    mounts: usize,
+    /// The directory of the last device.
+    devices: device::Directory,
+    /// Mounts that are made read-only when all is in place.
+    late_read_only: Vec<OwnedFd>,
+    /// Our own procfs, made when it is first needed in the final PID namespace.
+    procfs: Option<OwnedFd>,
+    home: Option<CString>,
+    candidates: Vec<CString>,
+}
+
+/// No value: what comes back never comes back.
+enum Never {}
+
+impl<'a> Init<'a> {
+    fn new(kernel: &'a dyn Kernel, plan: &'a Plan, inherited: &'a Inheritance<'a>) -> Self {
+        // Modes are meant as they stand in the plan; the container's own mask is set by its step.
+        kernel.umask(0);
+        Self {
+            kernel,
+            plan,
+            inherited,
+            root: None,
+            mounts: 0,
+            devices: device::Directory::default(),
+            late_read_only: Vec::new(),
+            procfs: None,
+            home: None,
+            candidates: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, step: &Step<Action>) -> Result<(), Error> {
+        let kernel = self.kernel;
+        match &step.action {
+            Action::JoinNamespace(NamespaceFlags::USER, _) => self.become_root(),
+            Action::JoinNamespace(kind, path) => security::join_namespace(kernel, *kind, path),
+            Action::BecomeRoot => self.wait_for_maps().and_then(|()| self.become_root()),
+            Action::JoinCgroup => security::join_cgroup(kernel, self.inherited.cgroup),
+            Action::NewCgroupNamespace => {
+                kernel.unshare(NamespaceFlags::CGROUP).doing(|| "making a cgroup namespace")
+            }
+            Action::NewSession => kernel.setsid().doing(|| "starting a session"),
+            Action::SessionKeyring(name, permissions) => security::session_keyring(kernel, name, *permissions),
+            Action::LoopbackUp => kernel.loopback_up().doing(|| "bringing the loopback interface up"),
+
+            Action::HostPropagation(flags) => {
+                kernel.mount_propagation("/".as_ref(), *flags).doing(|| "changing the propagation of the host's mounts")
+            }
+            Action::BindRootfs { path, parent } => {
+                self.root = Some(pivot::bind_root(kernel, path, *parent)?);
+                Ok(())
+            }
+            Action::OpenRootfs(path) => {
+                self.root = Some(Root::new(kernel, pivot::open_root(kernel, path)?));
+                Ok(())
+            }
+            Action::Mount(_) => self.mount(step),
+            Action::Device(device, bind) => {
+                device::device(kernel, root(&self.root)?, &mut self.devices, device, *bind)
+            }
+            Action::Link { target, path, replace } => {
+                device::link(kernel, root(&self.root)?, &mut self.devices, target, path, *replace)
+            }
+
+            Action::PivotRoot { host_may_be_shared } => pivot::pivot(kernel, root(&self.root)?, *host_may_be_shared),
+            Action::MoveRoot => pivot::move_root(kernel, root(&self.root)?, &self.plan.rootfs),
+            Action::Chroot => pivot::chroot(kernel, root(&self.root)?),
+            Action::RootPropagation(flags) => {
+                kernel.mount_propagation("/".as_ref(), *flags).doing(|| "changing the propagation of the root")
+            }
+            Action::ReopenDevNull => device::reopen_null(kernel, root(&self.root)?),
+            Action::MakeWorkingDirectory(path) => {
+                let path = crate::plan::mounts::clean(&path.to_string_lossy());
+                root(&self.root)?.make_directory(&path).map(drop).doing(|| format!("making {}", path.display()))
+            }
+            Action::Terminal { size, uid } => {
+                console::terminal(kernel, root(&self.root)?, self.inherited.channel, *size, *uid)
+            }
+
+            Action::LateReadOnly => self.late_read_only.iter().try_for_each(|mount| {
+                mount::make_read_only(kernel, mount.as_fd()).doing(|| "making a mount read-only")
+            }),
+            Action::ReadOnlyRoot => {
+                mount::make_read_only(kernel, root(&self.root)?.fd()).doing(|| "making the root read-only")
+            }
+            Action::Umask(mask) => {
+                kernel.umask(*mask);
+                Ok(())
+            }
+            Action::Hostname(name) => kernel.sethostname(name).doing(|| "sethostname"),
+            Action::Domainname(name) => kernel.setdomainname(name).doing(|| "setdomainname"),
+            Action::Sysctl(key, value) => {
+                let procfs = match &self.procfs {
+                    Some(procfs) => procfs,
+                    None => self.procfs.insert(security::private_procfs(kernel)?),
+                };
+                security::sysctl(kernel, procfs, key, value)
+            }
+            Action::ReadOnlyPath(path) => hide::read_only(kernel, root(&self.root)?, path),
+            Action::MaskPaths(paths) => hide::mask(kernel, root(&self.root)?, paths),
+
+            Action::ResetAffinity => {
+                if let Err(errno) = kernel.reset_affinity() {
+                    log::debug!("the CPU affinity stays as it is: {errno}");
+                }
+                Ok(())
+            }
+            Action::Scheduler(attr) => kernel.sched_setattr(attr).doing(|| "sched_setattr"),
+            Action::IoPriority(class, level) => kernel.ioprio_set(*class, *level).doing(|| "ioprio_set"),
+            Action::Personality(persona) => kernel.personality(*persona).doing(|| "personality"),
+            Action::MemoryPolicy(policy) => kernel.set_mempolicy(policy).doing(|| "set_mempolicy"),
+            Action::WorkingDirectory { path, uid, gid } => {
+                program::working_directory(kernel, root(&self.root)?, path, *uid, *gid)
+            }
+            Action::OwnStreams(uid) => program::own_streams(kernel, *uid),
+            Action::Home(uid) => {
+                self.home = Some(program::home(kernel, root(&self.root)?, *uid));
+                Ok(())
+            }
+            Action::FindProgram => {
+                self.candidates = program::find(kernel, &self.plan.program)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Nothing inside is ours before the ids are mapped.
+    fn wait_for_maps(&self) -> Result<(), Error> {
+        match ToInit::receive(self.kernel, self.inherited.channel).doing(|| "waiting for the id maps")? {
+            Some(_) => Ok(()),
+            None => Err(Error::Orphaned),
+        }
+    }
+
+    fn become_root(&self) -> Result<(), Error> {
+        let doing = || "becoming root in the user namespace";
+        match self.kernel.become_ids(0, 0, true) {
+            // setgroups is denied where an unprivileged user made the maps (user_namespaces(7)).
+            Err(Errno::PERM) => self.kernel.become_ids(0, 0, false).doing(doing),
+            done => done.doing(doing),
+        }
+    }
+
+    fn mount(&mut self, step: &Step<Action>) -> Result<(), Error> {
+        let Action::Mount(entry) = &step.action else { return Ok(()) };
+        let prepared = self.inherited.sources.iter().find(|(index, _)| *index == self.mounts);
+        self.mounts += 1;
+        let prepared = prepared.map(|(_, tree)| tree.as_fd());
+        self.late_read_only.extend(mount::mount(self.kernel, root(&self.root)?, entry, prepared)?);
+        Ok(())
+    }
+
+    fn wait_and_launch(self) -> Result<Never, Error> {
+        let (kernel, channel) = (self.kernel, self.inherited.channel);
+        FromInit::send_ready(kernel, channel).doing(|| "telling the runtime")?;
+        if ToInit::receive(kernel, channel).doing(|| "waiting for the runtime")? != Some(ToInit::Committed) {
+            return Err(Error::Orphaned);
+        }
+        let started = self.inherited.start.map(|listener| wait_for_start(kernel, listener)).transpose()?;
+        let report = started.as_ref().map_or(channel, AsFd::as_fd);
+        let env = program::environment(&self.plan.program.env, self.home);
+        let launch = program::launch(self.plan, self.candidates, env, self.inherited.pad, report)?;
+        Err(Error::Call { doing: "launching the program".to_owned(), errno: kernel.launch(launch) })
+    }
+}
+
+fn root<'r, 'k>(root: &'r Option<Root<'k>>) -> Result<&'r Root<'k>, Error> {
+    root.as_ref().ok_or_else(|| Error::Refused("the plan has no root file system before this step".to_owned()))
+}
+
+/// Waits until somebody connects and says so. A `start` that dies in between changes nothing: the next one is waited for.
+fn wait_for_start(kernel: &dyn Kernel, listener: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    loop {
+        let connection = kernel.accept(listener).doing(|| "waiting for start")?;
+        match ToInit::receive(kernel, connection.as_fd()) {
+            Ok(Some(ToInit::Start)) => return Ok(connection),
+            Ok(_) | Err(Errno::CONNRESET) => log::debug!("start has gone without a word"),
+            Err(errno) => return Err(errno).doing(|| "waiting for start"),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Device nodes and links in `/dev`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, OpenTreeFlags, makedev};
+
+use super::{Root, is_null};
+use crate::init::program::streams;
+use crate::init::error::{Doing, Error};
+use crate::plan::action::Device;
+
+/// The directory in which the last device was made: nearly all are in the same.
+#[derive(Default)]
+pub(crate) struct Directory(Option<(PathBuf, OwnedFd)>);
+
+impl Directory {
+    fn open(&mut self, root: &Root<'_>, path: &Path) -> Result<&OwnedFd, Errno> {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        if self.0.as_ref().is_none_or(|(known, _)| known != parent) {
+            self.0 = Some((parent.to_owned(), root.make_directory(parent)?));
+        }
+        self.0.as_ref().map(|(_, fd)| fd).ok_or(Errno::NOENT)
+    }
+}
+
+/// Makes a device node; by binding the host's where `bind` says so or where the kernel does not allow `mknod`. What is there already
+/// stays.
+pub(crate) fn device(
+    kernel: &dyn Kernel,
+    root: &Root<'_>,
+    directory: &mut Directory,
+    device: &Device,
+    bind: bool,
+) -> Result<(), Error> {
+    let doing = || format!("making the device {}", device.path.display());
+    let directory = directory.open(root, &device.path).doing(doing)?;
+    let name = Path::new(device.path.file_name().unwrap_or_default());
+    if bind {
+        return bind_device(kernel, directory, name, device).doing(doing);
+    }
+    let kind = device.kind;
+    let number = makedev(device.major, device.minor);
+    match kernel.mknodat(directory.as_fd(), name, kind, Mode::from_raw_mode(device.mode), number) {
+        Ok(()) if (device.uid, device.gid) == (0, 0) => Ok(()),
+        Ok(()) => own(kernel, directory, name, device, kind).doing(doing),
+        Err(Errno::EXIST) => Ok(()),
+        Err(Errno::PERM) => bind_device(kernel, directory, name, device).doing(doing),
+        Err(errno) => Err(errno).doing(doing),
+    }
+}
+
+/// Only the node that was just made changes its owner, not what may have been put in its place.
+fn own(kernel: &dyn Kernel, directory: &OwnedFd, name: &Path, device: &Device, kind: FileType) -> Result<(), Errno> {
+    let node = kernel.open_in_root(directory.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+    let stat = kernel.fstat(node.as_fd())?;
+    let same_kind = FileType::from_raw_mode(stat.st_mode) == kind;
+    let same_number = kind == FileType::Fifo || stat.st_rdev == makedev(device.major, device.minor);
+    if !same_kind || !same_number {
+        return Err(Errno::NODEV);
+    }
+    kernel.fchown(node.as_fd(), device.uid, device.gid)
+}
+
+fn bind_device(kernel: &dyn Kernel, directory: &OwnedFd, name: &Path, device: &Device) -> Result<(), Errno> {
+    let source = kernel.open(&device.path, OFlags::PATH, Mode::empty())?;
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::NONBLOCK;
+    let target = kernel.open_in_root(directory.as_fd(), name, flags, Mode::empty())?;
+    let tree = kernel.open_tree(source.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE)?;
+    kernel.move_mount(tree.as_fd(), target.as_fd())
+}
+
+/// Makes a symbolic link; what is there already stays, or goes if `replace` says so.
+pub(crate) fn link(
+    kernel: &dyn Kernel,
+    root: &Root<'_>,
+    directory: &mut Directory,
+    target: &Path,
+    path: &Path,
+    replace: bool,
+) -> Result<(), Error> {
+    let doing = || format!("making the link {}", path.display());
+    let directory = directory.open(root, path).doing(doing)?;
+    let name = Path::new(path.file_name().unwrap_or_default());
+    if replace {
+        match kernel.unlinkat(directory.as_fd(), name, false) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).doing(doing),
+        }
+    }
+    match kernel.symlinkat(target, directory.as_fd(), name) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno).doing(doing),
+    }
+}
+
+/// A descriptor of the container's null device; refused if something else has taken its name (CVE-2025-31133).
+pub(crate) fn null(kernel: &dyn Kernel, root: &Root<'_>, flags: OFlags) -> Result<OwnedFd, Error> {
+    let path = Path::new("/dev/null");
+    let fd = root.open(path, flags | OFlags::NOFOLLOW).doing(|| "opening the container's /dev/null")?;
+    let stat = kernel.fstat(fd.as_fd()).doing(|| "checking the container's /dev/null")?;
+    if is_null(&stat) { Ok(fd) } else { Err(Error::Refused("container's /dev/null is invalid: not the null device".to_owned())) }
+}
+
+/// Standard streams that are the host's null device become the container's, so that no descriptor of a host's mount goes in.
+pub(crate) fn reopen_null(kernel: &dyn Kernel, root: &Root<'_>) -> Result<(), Error> {
+    let mut own = None;
+    for (number, stream) in streams().into_iter().enumerate() {
+        let Ok(stat) = kernel.fstat(stream) else { continue };
+        if is_null(&stat) {
+            let null = match &own {
+                Some(null) => null,
+                None => own.insert(null(kernel, root, OFlags::RDWR)?),
+            };
+            kernel.dup_onto(null.as_fd(), number as u32).doing(|| "putting the container's /dev/null in place of the host's")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The container's root file system, while it is built.
+//!
+//! Everything in it was written by an enemy, who may also be changing it right now through a volume that another container
+//! shares. So no path is ever given to the kernel as text from `/`: [`Root`] resolves each below its descriptor with
+//! `openat2(RESOLVE_IN_ROOT)`, and what follows acts on the descriptor that came out (CVE-2019-19921, CVE-2021-30465,
+//! CVE-2024-45310).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, Stat};
+
+use crate::plan::mounts::clean;
+
+pub(crate) mod console;
+pub(crate) mod copy_up;
+pub(crate) mod device;
+pub(crate) mod hide;
+pub(crate) mod mount;
+pub(crate) mod pivot;
+
+/// How many symbolic links without a target are followed when directories are made (as many as path_resolution(7) follows).
+const MAX_LINKS: u32 = 40;
+
+/// A directory that paths do not lead out of.
+pub(crate) struct Root<'k> {
+    kernel: &'k dyn Kernel,
+    fd: OwnedFd,
+}
+
+impl<'k> Root<'k> {
+    pub(crate) fn new(kernel: &'k dyn Kernel, fd: OwnedFd) -> Self {
+        Self { kernel, fd }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Opens what is at `path`, following symbolic links inside the root.
+    pub(crate) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.kernel.open_in_root(self.fd(), path, flags, Mode::empty())
+    }
+
+    /// A descriptor (`O_PATH`) of the directory at `path`; makes what is missing on the way, mode 0755. A symbolic link whose target
+    /// is missing gets its target made, inside the root.
+    pub(crate) fn make_directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.make(path, MAX_LINKS)
+    }
+
+    fn make(&self, path: &Path, links: u32) -> Result<OwnedFd, Errno> {
+        match self.open(path, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => {}
+            done => return done,
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name().map(Path::new)) else {
+            return Err(Errno::NOENT);
+        };
+        let directory = self.make(parent, links)?;
+        match self.kernel.mkdirat(directory.as_fd(), name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        match self.kernel.open_in_root(directory.as_fd(), name, flags, Mode::empty()) {
+            Err(errno @ (Errno::LOOP | Errno::NOTDIR)) => {
+                // Not what was made: something else was there already, and `path` leads nowhere through it. Only a link can.
+                let Ok(target) = self.kernel.readlinkat(directory.as_fd(), name) else { return Err(errno) };
+                let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
+                self.make(&clean(&parent.join(target).to_string_lossy()), links)
+            }
+            done => done,
+        }
+    }
+
+    /// The directory that holds the last component of `path`, and that component. Makes what is missing on the way.
+    pub(crate) fn parent<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p Path), Errno> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name().map(Path::new)) else {
+            return Err(Errno::EXIST);
+        };
+        Ok((self.make_directory(parent)?, name))
+    }
+
+    /// A descriptor of the file at `path`, made empty if it is missing, mode 0644.
+    pub(crate) fn make_file(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.make_empty(path, MAX_LINKS)
+    }
+
+    fn make_empty(&self, path: &Path, links: u32) -> Result<OwnedFd, Errno> {
+        let (directory, name) = self.parent(path)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY;
+        match self.kernel.open_in_root(directory.as_fd(), name, flags, Mode::from_raw_mode(0o644)) {
+            Err(Errno::EXIST) => {
+                // A symbolic link without a target, or a file that somebody has made just now.
+                match self.kernel.readlinkat(directory.as_fd(), name) {
+                    Ok(target) => {
+                        let parent = path.parent().map(PathBuf::from).unwrap_or_default();
+                        let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
+                        self.make_empty(&clean(&parent.join(target).to_string_lossy()), links)
+                    }
+                    Err(_) => self.open(path, OFlags::PATH),
+                }
+            }
+            done => done,
+        }
+    }
+}
+
+/// True for a character device with these numbers.
+pub(crate) fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && cloison_linux::major(stat.st_rdev) == major
+        && cloison_linux::minor(stat.st_rdev) == minor
+}
+
+/// True for the null device (major 1, minor 3), whatever its name is (CVE-2025-31133).
+pub(crate) fn is_null(stat: &Stat) -> bool {
+    is_char_device(stat, 1, 3)
+}
+
+/// True for a directory.
+pub(crate) fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}

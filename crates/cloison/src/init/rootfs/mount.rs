@@ -1,0 +1,348 @@
+//! One mount: made detached, then moved onto a target that is known by its descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use cloison_linux::mount::MountAttr;
+use cloison_linux::{Errno, FsMountFlags, Kernel, Mode, MountAttrFlags, MountFlags, MountPropagationFlags, OFlags, OpenTreeFlags};
+
+use super::{Root, copy_up, is_directory};
+use crate::init::error::{Doing, Error};
+use crate::plan::action::{MountSource, MountStep};
+use crate::plan::mount_options::{Attributes, MountOptions};
+
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const PROC_ROOT_INODE: u64 = 1;
+
+/// `fsconfig(2)` takes values up to this many bytes.
+const MAX_FSCONFIG_VALUE: usize = 255;
+
+/// What may be mounted inside `/proc`: what lxcfs emulates.
+const ALLOWED_IN_PROC: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// The attributes that a bind mount takes over from its source if nothing is said.
+const INHERITED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
+    .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC)
+    .union(MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW);
+
+/// Mounts one entry of `/mounts`. `prepared` is the detached mount of a bind whose source only the host's side could open.
+///
+/// Gives back the mount if it is to be made read-only later.
+pub(crate) fn mount(
+    kernel: &dyn Kernel,
+    root: &Root<'_>,
+    step: &MountStep,
+    prepared: Option<BorrowedFd<'_>>,
+) -> Result<Option<OwnedFd>, Error> {
+    if step.options.remount {
+        return remount(kernel, root, step).map(|()| None);
+    }
+    let bind = match &step.source {
+        MountSource::Bind(source) => Some(bind_source(kernel, source, prepared)?),
+        _ => None,
+    };
+    let target = Target::find(kernel, root, step, bind.as_ref())?;
+    let tree = match (&step.source, bind) {
+        (MountSource::Bind(source), Some(bind)) => bind_tree(kernel, source, bind, prepared, &step.options)?,
+        (MountSource::FileSystem { fs_type, source }, _) => {
+            let options = with_mode_of(&target, fs_type, &step.options);
+            if needs_mount_2(&options) {
+                return mount_2(kernel, root, step, &target, fs_type, source, &options);
+            }
+            file_system(kernel, fs_type, source, &options)?
+        }
+        (MountSource::Bind(source), None) => {
+            return Err(Error::Refused(format!("bind mount without a source: {}", source.display())));
+        }
+    };
+    set_attributes(kernel, tree.as_fd(), &step.options.recursive, true)
+        .doing(|| format!("setting the recursive attributes of {}", step.destination.display()))?;
+    if step.options.copy_up && target.existed {
+        copy_up::copy_up(kernel, root, &step.destination, tree.as_fd())?;
+    }
+    kernel
+        .move_mount(tree.as_fd(), target.fd.as_fd())
+        .doing(|| format!("attaching the mount to {} in the root file system", step.destination.display()))?;
+    propagate(kernel, tree.as_fd(), &step.options.propagation, &step.destination)?;
+    Ok(step.read_only_late.then_some(tree))
+}
+
+/// The file or directory that is covered.
+struct Target {
+    fd: OwnedFd,
+    mode: u32,
+    existed: bool,
+}
+
+impl Target {
+    fn find(kernel: &dyn Kernel, root: &Root<'_>, step: &MountStep, source: Option<&BindSource>) -> Result<Self, Error> {
+        let path = step.destination.as_path();
+        let doing = || format!("making the mount point {} in the root file system", path.display());
+        let (fd, existed) = match root.open(path, strictness(step)) {
+            Ok(fd) => (fd, true),
+            Err(Errno::NOENT) => {
+                let is_file = source.is_some_and(|source| !source.is_directory);
+                (if is_file { root.make_file(path) } else { root.make_directory(path) }.doing(doing)?, false)
+            }
+            Err(Errno::LOOP | Errno::NOTDIR) if strictness(step).contains(OFlags::NOFOLLOW) => {
+                return Err(Error::Refused(format!(
+                    "filesystem {:?} must be mounted on ordinary directory, which {} is not",
+                    fs_type(step),
+                    path.display()
+                )));
+            }
+            Err(errno) => return Err(errno).doing(doing),
+        };
+        let stat = kernel.fstat(fd.as_fd()).doing(doing)?;
+        let root_stat = kernel.fstat(root.fd()).doing(doing)?;
+        if (stat.st_dev, stat.st_ino) == (root_stat.st_dev, root_stat.st_ino) {
+            return Err(Error::Refused(format!("mountpoint {} is on the top of the root file system", path.display())));
+        }
+        check_proc(kernel, fd.as_fd(), &stat, step, source)?;
+        Ok(Self { fd, mode: stat.st_mode & 0o7777, existed })
+    }
+}
+
+/// A procfs or sysfs goes onto a real directory, never through a link that the image has put there (CVE-2019-19921,
+/// CVE-2023-27561).
+fn strictness(step: &MountStep) -> OFlags {
+    match fs_type(step) {
+        "proc" | "sysfs" => OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+        _ => OFlags::PATH,
+    }
+}
+
+fn fs_type(step: &MountStep) -> &str {
+    match &step.source {
+        MountSource::Bind(_) => "bind",
+        MountSource::FileSystem { fs_type, .. } => fs_type,
+    }
+}
+
+/// Nothing but a procfs goes onto `/proc`, and nothing into it but what lxcfs emulates (CVE-2019-16884): what looks like
+/// `/proc/self/attr` must be it.
+fn check_proc(
+    kernel: &dyn Kernel,
+    target: BorrowedFd<'_>,
+    stat: &cloison_linux::Stat,
+    step: &MountStep,
+    source: Option<&BindSource>,
+) -> Result<(), Error> {
+    let path = step.destination.as_path();
+    let on_procfs = || is_procfs(kernel, target).doing(|| format!("checking the mount point {}", path.display()));
+    let covers_proc = path == Path::new("/proc") || (stat.st_ino == PROC_ROOT_INODE && on_procfs()?);
+    if covers_proc {
+        let is_proc = fs_type(step) == "proc" || source.is_some_and(|source| source.is_procfs(kernel));
+        return if is_proc {
+            Ok(())
+        } else {
+            Err(Error::Refused(format!("{:?} cannot be mounted because it is not of type proc", path.display())))
+        };
+    }
+    if on_procfs()? && !ALLOWED_IN_PROC.iter().any(|allowed| path == Path::new(allowed)) {
+        return Err(Error::Refused(format!("{:?} cannot be mounted because it is inside /proc", path.display())));
+    }
+    Ok(())
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the field's type differs by architecture")]
+fn is_procfs(kernel: &dyn Kernel, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(kernel.fstatfs(fd)?.f_type as i64 == PROC_SUPER_MAGIC)
+}
+
+/// What a bind mount shows.
+struct BindSource {
+    /// None if the host's side has opened it.
+    fd: Option<OwnedFd>,
+    is_directory: bool,
+}
+
+impl BindSource {
+    fn is_procfs(&self, kernel: &dyn Kernel) -> bool {
+        self.fd.as_ref().is_some_and(|fd| is_procfs(kernel, fd.as_fd()).unwrap_or(false))
+    }
+}
+
+fn bind_source(kernel: &dyn Kernel, path: &Path, prepared: Option<BorrowedFd<'_>>) -> Result<BindSource, Error> {
+    let doing = || format!("opening the source {} of a bind mount", path.display());
+    if let Some(tree) = prepared {
+        let stat = kernel.fstat(tree).doing(doing)?;
+        return Ok(BindSource { fd: None, is_directory: is_directory(&stat) });
+    }
+    let fd = kernel.open(path, OFlags::PATH, Mode::empty()).doing(doing)?;
+    let stat = kernel.fstat(fd.as_fd()).doing(doing)?;
+    Ok(BindSource { fd: Some(fd), is_directory: is_directory(&stat) })
+}
+
+/// A detached copy of the source's mount, with the attributes that were asked for.
+fn bind_tree(
+    kernel: &dyn Kernel,
+    path: &Path,
+    source: BindSource,
+    prepared: Option<BorrowedFd<'_>>,
+    options: &MountOptions,
+) -> Result<OwnedFd, Error> {
+    if let Some(option) = options.data.first() {
+        return Err(Error::Refused(format!(
+            "bind mounts cannot have any filesystem-specific options applied: {option:?} on {}",
+            path.display()
+        )));
+    }
+    let doing = || format!("binding {}", path.display());
+    let tree = match (prepared, source.fd) {
+        (Some(tree), _) => tree.try_clone_to_owned().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)).doing(doing)?,
+        (None, Some(fd)) => {
+            let mut flags = OpenTreeFlags::OPEN_TREE_CLONE;
+            flags.set(OpenTreeFlags::AT_RECURSIVE, options.bind == Some(true));
+            kernel.open_tree(fd.as_fd(), flags).doing(doing)?
+        }
+        (None, None) => return Err(Errno::BADF).doing(doing),
+    };
+    if !options.attributes.is_empty() {
+        bind_attributes(kernel, tree.as_fd(), options.attributes)
+            .doing(|| format!("setting the attributes of the bind mount of {}", path.display()))?;
+    }
+    Ok(tree)
+}
+
+/// As soon as one attribute is asked for, the mount has those and no others, like a bind remount of mount(8). Attributes that a
+/// user namespace may not take away from its parent's mount stay, unless they were to be cleared by name.
+fn bind_attributes(kernel: &dyn Kernel, tree: BorrowedFd<'_>, asked: Attributes) -> Result<(), Errno> {
+    let exact = Attributes { set: asked.set, clear: asked.clear | (INHERITED - asked.set) };
+    match set_attributes(kernel, tree, &exact, false) {
+        Err(Errno::PERM) => set_attributes(kernel, tree, &asked, false),
+        done => done,
+    }
+}
+
+fn set_attributes(kernel: &dyn Kernel, mount: BorrowedFd<'_>, attributes: &Attributes, recursive: bool) -> Result<(), Errno> {
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    let attr = MountAttr { set: attributes.set, clear: attributes.clear, ..MountAttr::default() };
+    kernel.mount_setattr(mount, recursive, &attr)
+}
+
+/// A new instance of a file system, detached.
+fn file_system(kernel: &dyn Kernel, fs_type: &str, source: &str, options: &MountOptions) -> Result<OwnedFd, Error> {
+    let doing = || format!("mounting a file system of type {fs_type:?}");
+    let context = kernel.fsopen(fs_type).doing(doing)?;
+    configure(kernel, context.as_fd(), source, options).map_err(|(errno, what)| Error::Mount {
+        doing: format!("{}, {what}", doing()),
+        errno,
+        log: kernel.fs_log(context.as_fd()),
+    })?;
+    kernel.fsmount(context.as_fd(), FsMountFlags::empty(), options.attributes.set).doing(doing)
+}
+
+fn configure(kernel: &dyn Kernel, fs: BorrowedFd<'_>, source: &str, options: &MountOptions) -> Result<(), (Errno, String)> {
+    let set = |key: &str, value: Option<&str>| {
+        let done = match value {
+            Some(value) => kernel.fsconfig_string(fs, key, value),
+            None => kernel.fsconfig_flag(fs, key),
+        };
+        done.map_err(|errno| (errno, value.map_or_else(|| format!("option {key}"), |value| format!("option {key}={value}"))))
+    };
+    if !source.is_empty() {
+        set("source", Some(source))?;
+    }
+    for flag in &options.super_flags {
+        set(flag, None)?;
+    }
+    if options.read_only == Some(true) {
+        set("ro", None)?;
+    }
+    for option in &options.data {
+        match option.split_once('=') {
+            Some((key, value)) => set(key, Some(value))?,
+            None => set(option, None)?,
+        }
+    }
+    kernel.fsconfig_create(fs).map_err(|errno| (errno, "creating it".to_owned()))
+}
+
+/// A new tmpfs has the permissions of the directory that it covers, unless it is told others.
+fn with_mode_of(target: &Target, fs_type: &str, options: &MountOptions) -> MountOptions {
+    let mut options = options.clone();
+    if fs_type == "tmpfs" && target.existed {
+        options.data.insert(0, format!("mode={:04o}", target.mode));
+    }
+    options
+}
+
+/// True if `fsconfig(2)` cannot say it: flags that only `mount(2)` has, values that are too long (an overlay of many layers).
+fn needs_mount_2(options: &MountOptions) -> bool {
+    let too_long = |option: &String| option.split_once('=').is_some_and(|(_, value)| value.len() > MAX_FSCONFIG_VALUE);
+    options.old_flags != 0 || options.data.iter().any(too_long)
+}
+
+fn mount_2(
+    kernel: &dyn Kernel,
+    root: &Root<'_>,
+    step: &MountStep,
+    target: &Target,
+    fs_type: &str,
+    source: &str,
+    options: &MountOptions,
+) -> Result<Option<OwnedFd>, Error> {
+    let path = step.destination.as_path();
+    let doing = || format!("mounting a file system of type {fs_type:?} on {}", path.display());
+    if options.copy_up {
+        return Err(Error::Refused(format!("{}: tmpcopyup does not go with iversion, silent or very long options", doing())));
+    }
+    let mut flags = options.legacy_flags();
+    flags.set(MountFlags::RDONLY, options.read_only == Some(true));
+    kernel.mount(source, target.fd.as_fd(), fs_type, flags, &options.data.join(",")).doing(doing)?;
+    // mount(2) gives no descriptor: what is on top of the target now is opened by its path, below the root.
+    let mount = root.open(path, OFlags::PATH).doing(doing)?;
+    set_attributes(kernel, mount.as_fd(), &step.options.recursive, true).doing(doing)?;
+    propagate(kernel, mount.as_fd(), &step.options.propagation, path)?;
+    Ok(step.read_only_late.then_some(mount))
+}
+
+/// `remount`: changes what is mounted there already.
+fn remount(kernel: &dyn Kernel, root: &Root<'_>, step: &MountStep) -> Result<(), Error> {
+    let path = step.destination.as_path();
+    let doing = || format!("remounting {}", path.display());
+    let target = root.open(path, OFlags::PATH).doing(doing)?;
+    let mut flags = step.options.legacy_flags();
+    flags.set(MountFlags::BIND, step.options.bind.is_some());
+    kernel.remount(target.as_fd(), flags, &step.options.data.join(",")).doing(doing)?;
+    propagate(kernel, target.as_fd(), &step.options.propagation, path)
+}
+
+/// After the mount is attached, since attaching below a shared mount would share it again.
+fn propagate(
+    kernel: &dyn Kernel,
+    mount: BorrowedFd<'_>,
+    changes: &[MountPropagationFlags],
+    path: &Path,
+) -> Result<(), Error> {
+    for change in changes {
+        let recursive = change.contains(MountPropagationFlags::REC);
+        let propagation = Some(*change - MountPropagationFlags::REC);
+        kernel
+            .mount_setattr(mount, recursive, &MountAttr { propagation, ..MountAttr::default() })
+            .doing(|| format!("changing the propagation of {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes a mount read-only, whatever else it is.
+pub(crate) fn make_read_only(kernel: &dyn Kernel, mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    kernel.mount_setattr(mount, false, &MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() })
+}
+

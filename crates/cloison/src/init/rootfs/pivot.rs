@@ -1,0 +1,119 @@
+//! From the host's root to the container's.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use cloison_linux::{Errno, Kernel, Mode, MountFlags, MountPropagationFlags, OFlags, OpenTreeFlags};
+
+use super::Root;
+use crate::init::error::{Doing, Error};
+
+/// `MS_SLAVE | MS_REC`.
+const RSLAVE: MountPropagationFlags = MountPropagationFlags::DOWNSTREAM.union(MountPropagationFlags::REC);
+
+/// Makes the directory at `path` a mount of its own, with all that is mounted below it, and gives its descriptor.
+///
+/// `pivot_root` wants a mount, and wants the mount it lies on not to be shared.
+pub(crate) fn bind_root<'k>(
+    kernel: &'k dyn Kernel,
+    path: &Path,
+    parent: MountPropagationFlags,
+) -> Result<Root<'k>, Error> {
+    let doing = || format!("binding the root file system {} on itself", path.display());
+    let directory = open_root(kernel, path)?;
+    make_parent_mount(kernel, path, parent).doing(|| format!("changing the propagation of the mount of {}", path.display()))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE;
+    let tree = kernel.open_tree(directory.as_fd(), flags).doing(doing)?;
+    kernel.move_mount(tree.as_fd(), directory.as_fd()).doing(doing)?;
+    Ok(Root::new(kernel, tree))
+}
+
+/// Opens the root file system; a symbolic link in its place is refused.
+pub(crate) fn open_root(kernel: &dyn Kernel, path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    kernel.open(path, flags, Mode::empty()).doing(|| format!("opening the root file system {}", path.display()))
+}
+
+/// Changes the propagation of the mount that holds `path`. `EINVAL` says that a directory is not a mount itself, so that its parent
+/// is asked.
+fn make_parent_mount(kernel: &dyn Kernel, path: &Path, flags: MountPropagationFlags) -> Result<(), Errno> {
+    let mut path = path;
+    loop {
+        match kernel.mount_propagation(path, flags) {
+            Err(Errno::INVAL) => path = path.parent().ok_or(Errno::INVAL)?,
+            done => return done,
+        }
+    }
+}
+
+/// `pivot_root(".", ".")`: the old root lies under the new one at the same place, and is dropped (pivot_root(2)).
+pub(crate) fn pivot(kernel: &dyn Kernel, root: &Root<'_>, host_may_be_shared: bool) -> Result<(), Error> {
+    let doing = || "changing the root to the container's";
+    kernel.fchdir(root.fd()).doing(doing)?;
+    kernel.pivot_root_here().doing(doing)?;
+    // The working directory is the old root now. Its unmounting must not reach the host.
+    if host_may_be_shared {
+        kernel.mount_propagation(Path::new("."), RSLAVE).doing(doing)?;
+    }
+    kernel.umount_detach(Path::new(".")).doing(|| "dropping the host's root")?;
+    kernel.fchdir(root.fd()).doing(doing)
+}
+
+/// Without `pivot_root`: moves the root onto `/`. The host's mounts stay below and could be reached through a new procfs or sysfs, which
+/// the kernel allows as long as a whole one is visible; so those are removed first.
+pub(crate) fn move_root(kernel: &dyn Kernel, root: &Root<'_>, path: &Path) -> Result<(), Error> {
+    let doing = || "moving the root to the container's";
+    for mount in whole_proc_and_sysfs(kernel, path)? {
+        let mount = Path::new(&mount);
+        match kernel.mount_propagation(mount, RSLAVE) {
+            // It went with the one above it.
+            Err(Errno::NOENT) => continue,
+            done => done.doing(|| format!("keeping the removal of {} from the host", mount.display()))?,
+        }
+        match kernel.umount_detach(mount) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::PERM) => cover(kernel, mount)?,
+            Err(errno) => return Err(errno).doing(|| format!("removing {}", mount.display())),
+        }
+    }
+    kernel.fchdir(root.fd()).doing(doing)?;
+    kernel.move_root().doing(doing)?;
+    kernel.chroot_here().doing(doing)?;
+    kernel.fchdir(root.fd()).doing(doing)
+}
+
+fn cover(kernel: &dyn Kernel, mount: &Path) -> Result<(), Error> {
+    let doing = || format!("covering {}", mount.display());
+    let fd = kernel.open(mount, OFlags::PATH, Mode::empty()).doing(doing)?;
+    kernel.mount("tmpfs", fd.as_fd(), "tmpfs", MountFlags::empty(), "").doing(doing)
+}
+
+/// The mount points of every procfs and sysfs that is mounted from its own root and outside of the container's.
+fn whole_proc_and_sysfs(kernel: &dyn Kernel, rootfs: &Path) -> Result<Vec<String>, Error> {
+    let doing = || "reading /proc/self/mountinfo";
+    let file = kernel.open(Path::new("/proc/self/mountinfo"), OFlags::RDONLY, Mode::empty()).doing(doing)?;
+    let text = kernel.read_to_end(file.as_fd(), 64 << 20).doing(doing)?;
+    let text = String::from_utf8_lossy(&text);
+    let mounts = text.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        let fs_type = line.split(" - ").nth(1)?.split(' ').next()?;
+        let whole = root == "/" && matches!(fs_type, "proc" | "sysfs");
+        (whole && !Path::new(point).starts_with(rootfs)).then(|| unescape(point))
+    });
+    Ok(mounts.collect())
+}
+
+/// Undoes the octal escapes of mountinfo (proc_pid_mountinfo(5)).
+fn unescape(field: &str) -> String {
+    let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    pairs.iter().fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+}
+
+/// `chroot` alone.
+pub(crate) fn chroot(kernel: &dyn Kernel, root: &Root<'_>) -> Result<(), Error> {
+    let doing = || "changing the root to the container's";
+    kernel.fchdir(root.fd()).doing(doing)?;
+    kernel.chroot_here().doing(doing)?;
+    kernel.fchdir(root.fd()).doing(doing)
+}

@@ -1,0 +1,458 @@
+//! The host's side of a container's birth: what `create` and `run` have in common.
+//!
+//! Everything that a birth leaves on the machine (a state directory, a cgroup, a process) is held by a [`Birth`]; dropped before it is
+//! [committed](Birth::commit), it takes all of it away again.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use cloison_cgroup::{CgroupPath, Layout, Record};
+use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::process::{self, CloneRequest, Fork};
+use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed};
+
+use super::error::Doing as _;
+use super::{CgroupDriver, CreateOptions, Error, Runtime, sources};
+use crate::init::channel::{FromInit, ToInit};
+use crate::init::create::{Inheritance, birth};
+use crate::plan::action::{Action, HostAction, IdMapping};
+use crate::plan::{CgroupView, HostFacts, Options, Plan};
+use crate::spec::{self, Spec};
+use crate::state::{Container, Init, LAYOUT, LaterHooks, State, Store, Timestamp};
+
+/// A container that is about to be: read, checked, planned. Nothing has been touched.
+#[derive(Debug)]
+pub(super) struct Conception {
+    pub(super) plan: Plan,
+    config: Vec<u8>,
+    cgroup: Record,
+    state: State,
+}
+
+impl Conception {
+    pub(super) fn new(runtime: &Runtime, options: &CreateOptions) -> Result<Self, Error> {
+        if runtime.cgroup == CgroupDriver::Systemd {
+            return Err(Error::Unsupported("the systemd cgroup driver is"));
+        }
+        let bundle = std::path::absolute(&options.bundle)
+            .and_then(|bundle| bundle.canonicalize())
+            .map_err(|source| Error::Bundle { path: options.bundle.clone(), source })?;
+        let path = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
+        let config = spec::read_file(&path)?;
+        let spec = Spec::parse(&config, &path)?;
+        let id = &options.id;
+        let cgroup = match runtime.cgroup {
+            CgroupDriver::Disabled => Record::disabled(),
+            CgroupDriver::Cgroupfs | CgroupDriver::Systemd => {
+                let place = CgroupPath::new(spec.linux.cgroups_path.as_deref(), id.as_str())?;
+                Layout::detect_for(&place)?.place(&place)?
+            }
+        };
+        let plan_options = Options {
+            id: id.clone(),
+            bundle,
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            preserve_fds: options.preserve_fds,
+        };
+        let plan = Plan::new(&spec, &plan_options, &facts(&spec, &cgroup))
+            .map_err(|problems| Error::Refused { path, problems })?;
+        let state = State {
+            version: LAYOUT,
+            oci_version: spec.oci_version.clone(),
+            id: id.clone(),
+            bundle: plan_options.bundle.to_string_lossy().into_owned(),
+            rootfs: plan.rootfs.to_string_lossy().into_owned(),
+            created: Timestamp::now(),
+            annotations: spec.annotations.clone(),
+            init: None,
+            cgroup: cgroup.clone(),
+            own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
+            hooks: LaterHooks::default(),
+        };
+        Ok(Self { plan, config, cgroup, state })
+    }
+}
+
+/// What the machine is like, as far as this configuration needs to know.
+fn facts(spec: &Spec, cgroup: &Record) -> HostFacts {
+    let limits = crate::plan::process::limits(spec);
+    HostFacts {
+        cgroups: match cgroup {
+            Record::Disabled(_) => CgroupView::None,
+            Record::Unified(unified) => CgroupView::Unified(unified.directory.clone()),
+            Record::Legacy(legacy) => {
+                let name = |controllers: &[String]| controllers.join(",").replace("name=", "");
+                let all = legacy.directories.iter();
+                CgroupView::Legacy(all.map(|directory| (name(&directory.controllers), directory.path.clone())).collect())
+            }
+        },
+        kcore: Path::new("/proc/kcore").exists(),
+        privileged: rustix::process::geteuid().is_root(),
+        hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),
+    }
+}
+
+fn hard_limit(resource: Resource) -> u64 {
+    rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX)
+}
+
+/// A container that is being made.
+pub(super) struct Birth<'k> {
+    kernel: &'k dyn Kernel,
+    /// None once it is removed or committed.
+    container: Option<Container>,
+    pub(super) plan: Plan,
+    cgroup: Record,
+    state: State,
+    init: Option<FirstBorn>,
+    /// The master of the container's terminal.
+    pub(super) terminal: Option<OwnedFd>,
+    committed: bool,
+}
+
+/// The init, and the socket to it.
+pub(super) struct FirstBorn {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    channel: OwnedFd,
+}
+
+/// When the program starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// As soon as the birth is committed.
+    AtOnce,
+    /// When `start` says so.
+    WhenStarted,
+}
+
+impl<'k> Birth<'k> {
+    /// Makes the state directory, the cgroup and the init, and waits until the init has made everything but the program.
+    pub(super) fn begin(
+        kernel: &'k dyn Kernel,
+        runtime: &Runtime,
+        conception: Conception,
+        begin: Begin,
+    ) -> Result<Self, Error> {
+        let Conception { plan, config, cgroup, state } = conception;
+        for warning in &plan.warnings {
+            log::warn!("{warning}");
+        }
+        let seals = launch::exe_switch_supported();
+        if !seals {
+            // From here on /proc/self/exe is a file that nobody can write to (CVE-2019-5736). Does not come back if it was not yet so.
+            sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
+        }
+        let container = Store::make(&runtime.root)?.create(&state.id)?;
+        let mut birth = Self {
+            kernel,
+            container: Some(container),
+            plan,
+            cgroup,
+            state,
+            init: None,
+            terminal: None,
+            committed: false,
+        };
+        // Saved before the cgroup is made: whoever deletes what a crash has left must know of it.
+        birth.container()?.save_config(&config)?;
+        birth.container()?.save(&birth.state)?;
+        birth.carry_out(begin, seals)?;
+        birth.wait_until_ready()?;
+        Ok(birth)
+    }
+
+    fn container(&self) -> Result<&Container, Error> {
+        self.container.as_ref().ok_or(Error::NotRunning)
+    }
+
+    /// The host's list of the plan, in order.
+    fn carry_out(&mut self, begin: Begin, seals: bool) -> Result<(), Error> {
+        let mut before = Restore { kernel: self.kernel, namespaces: Vec::new() };
+        let mut sources = Vec::new();
+        for step in std::mem::take(&mut self.plan.host) {
+            let origin = step.origin.clone();
+            match &step.action {
+                HostAction::MakeCgroup => self.cgroup.cgroup().create()?,
+                HostAction::OpenSource(source) => {
+                    sources.push((source.mount, sources::open(self.kernel, source, &origin)?));
+                }
+                HostAction::TimeOffsets(offsets) => before.time_offsets(offsets)?,
+                HostAction::JoinPidNamespace(path) => before.pid_namespace(path)?,
+                HostAction::CloneInit(namespaces) => {
+                    self.clone_init(*namespaces, begin, seals, &sources)?;
+                    before.undo()?;
+                }
+                HostAction::WriteIdMaps { uids, gids } => self.write_id_maps(uids, gids)?,
+                HostAction::OomScoreAdj(score) => self.write_proc("oom_score_adj", score.to_string().as_bytes())?,
+                HostAction::RaiseLimit(resource, hard) => self.raise_limit(*resource, *hard)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn clone_init(
+        &mut self,
+        namespaces: NamespaceFlags,
+        begin: Begin,
+        seals: bool,
+        sources: &[(usize, OwnedFd)],
+    ) -> Result<(), Error> {
+        let kernel = self.kernel;
+        let (ours, theirs) = kernel.socketpair().doing("making a socket for the init")?;
+        let pad = seals.then(launch::prepare_pad).transpose().doing("preparing the launch")?;
+        let (start, mark) = match begin {
+            Begin::AtOnce => (None, None),
+            Begin::WhenStarted => {
+                let container = self.container()?;
+                (Some(container.listen_start()?), Some(container.mark_created()?))
+            }
+        };
+        let entry = self.cgroup.cgroup().entry()?;
+        let tasks: Vec<BorrowedFd<'_>> = entry.tasks().collect();
+        let inherited = Inheritance {
+            channel: theirs.as_fd(),
+            cgroup: &tasks,
+            sources,
+            start: start.as_ref().map(AsFd::as_fd),
+            pad: pad.as_ref().map(AsFd::as_fd),
+        };
+        let user = self.plan.container.iter().find_map(|step| match &step.action {
+            Action::JoinNamespace(NamespaceFlags::USER, path) => Some(path.as_path()),
+            _ => None,
+        });
+        let namespaces_now = if user.is_some() { NamespaceFlags::empty() } else { namespaces };
+        let request = CloneRequest { namespaces: namespaces_now, cgroup: entry.directory(), as_sibling: false };
+        match kernel.clone3(&request).doing("starting the init")? {
+            Fork::Child => {
+                // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
+                drop(ours);
+                match user {
+                    Some(path) => go_between(kernel, path, namespaces, &self.plan, &inherited),
+                    None => be_born(kernel, &self.plan, &inherited),
+                }
+            }
+            Fork::Parent { pid, pidfd } => {
+                drop((theirs, mark, start));
+                self.init = Some(FirstBorn { pid, pidfd, channel: ours });
+                if user.is_some() {
+                    self.adopt()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The process that was started was only the init's go-between; takes the init itself, and waits for the other's end.
+    fn adopt(&mut self) -> Result<(), Error> {
+        let Some(between) = self.init.take() else { return Ok(()) };
+        let answer = FromInit::receive(self.kernel, between.channel.as_fd());
+        let (pid, pidfd) = match answer {
+            Ok(FromInit::Process(pid, pidfd)) => (pid, pidfd),
+            other => {
+                self.init = Some(between);
+                return Err(self.unexpected(other));
+            }
+        };
+        process::wait_pidfd(between.pidfd.as_fd()).doing("waiting for the init's parent")?;
+        let pid = Pid::from_raw(pid).ok_or(Error::Protocol)?;
+        self.init = Some(FirstBorn { pid, pidfd, channel: between.channel });
+        Ok(())
+    }
+
+    pub(super) fn first_born(&self) -> Result<&FirstBorn, Error> {
+        self.init.as_ref().ok_or(Error::NotRunning)
+    }
+
+    fn write_proc(&self, file: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = format!("/proc/{}/{file}", self.first_born()?.pid);
+        let opened = self.kernel.open(Path::new(&path), OFlags::WRONLY, Mode::empty());
+        opened.and_then(|fd| self.kernel.write(fd.as_fd(), bytes)).doing(format!("writing {path}"))
+    }
+
+    fn write_id_maps(&self, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), Error> {
+        self.write_proc("uid_map", id_map(uids).as_bytes())?;
+        self.write_proc("gid_map", id_map(gids).as_bytes())?;
+        ToInit::Mapped.send(self.kernel, self.first_born()?.channel.as_fd()).doing("telling the init of its id maps")
+    }
+
+    fn raise_limit(&self, resource: Resource, hard: u64) -> Result<(), Error> {
+        let current = rustix::process::getrlimit(resource).current;
+        let maximum = (hard != u64::MAX).then_some(hard);
+        let limit = Rlimit { current, maximum };
+        let raised = self.kernel.prlimit(Some(self.first_born()?.pid), resource, limit);
+        raised.doing(format!("error setting rlimits for ready process: raising the hard limit of {resource:?}"))
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), Error> {
+        loop {
+            let message = FromInit::receive(self.kernel, self.first_born()?.channel.as_fd());
+            match message {
+                Ok(FromInit::Ready) => return Ok(()),
+                Ok(FromInit::Terminal(master)) => self.terminal = Some(master),
+                other => return Err(self.unexpected(other)),
+            }
+        }
+    }
+
+    /// What it means when the init says something else than was waited for.
+    fn unexpected(&self, message: Result<FromInit, Errno>) -> Error {
+        match message {
+            Ok(FromInit::Failed(failure)) => Error::Init(failure),
+            Ok(FromInit::LaunchFailed(failure)) => Error::Launch(self.plan.program.describe(failure), failure.errno),
+            Ok(FromInit::End) => Error::InitDied,
+            Ok(_) => Error::Protocol,
+            Err(errno) => Error::Call { doing: "waiting for the init".to_owned(), errno },
+        }
+    }
+
+    /// Makes the birth known: the state with the init in it, the pid file. From here on the container is there, whatever happens to us.
+    pub(super) fn commit(&mut self, pid_file: Option<&Path>) -> Result<(), Error> {
+        let pid = self.first_born()?.pid;
+        let start_time = process::start_time(pid).doing("reading the init's start time")?;
+        self.state.init = Some(Init { pid, start_time });
+        self.container()?.save(&self.state)?;
+        if let Some(path) = pid_file {
+            super::pid_file::write(path, pid)?;
+        }
+        let channel = self.first_born()?.channel.as_fd();
+        let told = ToInit::Committed.send(self.kernel, channel).doing("telling the init to go on");
+        if told.is_err() {
+            pid_file.into_iter().for_each(super::pid_file::remove);
+        }
+        told.map(|()| self.committed = true)
+    }
+
+    /// After [`commit`](Self::commit) of a birth that begins at once: waits until the program runs.
+    pub(super) fn wait_until_running(&mut self) -> Result<(), Error> {
+        match FromInit::receive(self.kernel, self.first_born()?.channel.as_fd()) {
+            Ok(FromInit::End) => Ok(()),
+            other => {
+                self.committed = false;
+                Err(self.unexpected(other))
+            }
+        }
+    }
+
+    /// Lets other commands at the container; gives its init and its state.
+    pub(super) fn release(mut self) -> Result<(FirstBorn, State), Error> {
+        self.container = None;
+        Ok((self.init.take().ok_or(Error::NotRunning)?, self.state.clone()))
+    }
+
+    /// Takes the container away again: kills and reaps the init, removes the cgroup and the state directory.
+    fn undo(&mut self) -> Result<(), Error> {
+        self.committed = true;
+        if let Some(init) = self.init.take() {
+            match process::send_signal(init.pidfd.as_fd(), Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(Error::Call { doing: "killing the init".to_owned(), errno }),
+            }
+            match process::wait_pidfd(init.pidfd.as_fd()) {
+                // Reaped before.
+                Ok(_) | Err(Errno::CHILD) => {}
+                Err(errno) => return Err(Error::Call { doing: "waiting for the init's end".to_owned(), errno }),
+            }
+        }
+        let cgroup = self.cgroup.cgroup();
+        if !self.state.own_pid_namespace {
+            cgroup.kill_all(Signal::KILL)?;
+        }
+        cgroup.remove()?;
+        self.container.take().map_or(Ok(()), |container| Ok(container.remove()?))
+    }
+}
+
+impl Drop for Birth<'_> {
+    fn drop(&mut self) {
+        if !self.committed
+            && let Err(error) = self.undo()
+        {
+            log::warn!("after the failure something was left behind, `delete --force` removes it: {error}");
+        }
+    }
+}
+
+/// Lines of `/proc/PID/uid_map`.
+pub(super) fn id_map(maps: &[IdMapping]) -> String {
+    maps.iter().map(|map| format!("{} {} {}\n", map.container, map.host, map.size)).collect()
+}
+
+/// Becomes the container's first process. Comes to an end only by a failure.
+fn be_born(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> ! {
+    let failure = birth(kernel, plan, inherited);
+    if let Err(errno) = FromInit::send_failure(kernel, inherited.channel, &failure) {
+        log::debug!("nobody to tell that {failure}: {errno}");
+    }
+    std::process::exit(1)
+}
+
+/// Enters the user namespace that the init must be born in, gives birth to it as a child of the runtime, and goes.
+fn go_between(
+    kernel: &dyn Kernel,
+    user: &Path,
+    namespaces: NamespaceFlags,
+    plan: &Plan,
+    inherited: &Inheritance<'_>,
+) -> ! {
+    let born = || -> Result<(), Errno> {
+        let user = kernel.open(user, OFlags::RDONLY, Mode::empty())?;
+        kernel.setns(user.as_fd(), NamespaceFlags::USER)?;
+        match kernel.clone3(&CloneRequest { namespaces, cgroup: None, as_sibling: true })? {
+            Fork::Child => be_born(kernel, plan, inherited),
+            Fork::Parent { pid, pidfd } => {
+                FromInit::send_process(kernel, inherited.channel, pid.as_raw_nonzero().get(), &pidfd)
+            }
+        }
+    };
+    if let Err(errno) = born() {
+        let causes = vec![format!("joining the user namespace {}", user.display()), crate::errno::Text(errno).to_string()];
+        let failure = crate::init::channel::Failure { errno: Some(errno.raw_os_error()), causes };
+        if let Err(errno) = FromInit::send_failure(kernel, inherited.channel, &failure) {
+            log::debug!("nobody to tell that {failure}: {errno}");
+        }
+    }
+    std::process::exit(0)
+}
+
+/// The namespaces for children that the runtime has taken for a moment, and gives back after the init is born: hooks and whatever else it
+/// starts must not be in them.
+struct Restore<'k> {
+    kernel: &'k dyn Kernel,
+    namespaces: Vec<(OwnedFd, NamespaceFlags)>,
+}
+
+impl Restore<'_> {
+    fn time_offsets(&mut self, offsets: &[(&'static str, i64, u32)]) -> Result<(), Error> {
+        self.remember("/proc/self/ns/time", NamespaceFlags::TIME)?;
+        self.kernel.unshare(NamespaceFlags::TIME).doing("making a time namespace")?;
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let doing = "writing /proc/self/timens_offsets";
+        let path = Path::new("/proc/self/timens_offsets");
+        let file = self.kernel.open(path, OFlags::WRONLY, Mode::empty()).doing(doing)?;
+        let lines: String = offsets.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}\n")).collect();
+        self.kernel.write(file.as_fd(), lines.as_bytes()).doing(doing)
+    }
+
+    fn pid_namespace(&mut self, path: &Path) -> Result<(), Error> {
+        self.remember("/proc/self/ns/pid", NamespaceFlags::PID)?;
+        let doing = format!("joining the pid namespace {}", path.display());
+        let namespace = self.kernel.open(path, OFlags::RDONLY, Mode::empty()).doing(doing.as_str())?;
+        self.kernel.setns(namespace.as_fd(), NamespaceFlags::PID).doing(doing)
+    }
+
+    fn remember(&mut self, path: &str, kind: NamespaceFlags) -> Result<(), Error> {
+        let own = self.kernel.open(Path::new(path), OFlags::RDONLY, Mode::empty()).doing(format!("opening {path}"))?;
+        self.namespaces.push((own, kind));
+        Ok(())
+    }
+
+    fn undo(&mut self) -> Result<(), Error> {
+        self.namespaces.drain(..).try_for_each(|(own, kind)| {
+            self.kernel.setns(own.as_fd(), kind).doing(format!("coming back to the runtime's {kind} namespace"))
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! `run`: create, start, and in the foreground stay until the end.
+
+use std::os::fd::AsFd;
+
+use cloison_linux::process::{self, Ending};
+use cloison_linux::signals::{self, SignalFd, SignalSet};
+use cloison_linux::{Errno, Linux, Pid, Signal};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::birth::{Begin, Birth, Conception};
+use super::error::Doing as _;
+use super::{Error, RunOptions, Runtime, console};
+use crate::state::{self, State, Store};
+
+/// Runs a container, and gives its exit code: the program's, or 128 and the number of the signal that ended it; 0 if detached.
+///
+/// In the foreground, signals go on to the container, its orphans are reaped, and everything is removed at its end unless it is to be
+/// kept.
+///
+/// # Errors
+/// As [`create`](super::create()) and [`start`](super::start()). Nothing is left behind.
+pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
+    let conception = Conception::new(runtime, &options.create)?;
+    console::check(&options.create, conception.plan.terminal, options.detach)?;
+    if options.detach {
+        let mut birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
+        console::hand_over(&options.create, &mut birth)?;
+        birth.commit(options.create.pid_file.as_deref())?;
+        birth.wait_until_running()?;
+        return Ok(0);
+    }
+    if !options.no_subreaper {
+        process::set_child_subreaper(true).doing("becoming the reaper of the container's orphans")?;
+    }
+    // Before the first child: no signal may come between its birth and our waiting.
+    let before = signals::block_all().doing("blocking signals")?;
+    let ending = foreground(runtime, options, conception);
+    signals::restore(before).doing("restoring the signal mask")?;
+    ending
+}
+
+fn foreground(runtime: &Runtime, options: &RunOptions, conception: Conception) -> Result<u8, Error> {
+    let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
+    let mut birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
+    console::hand_over(&options.create, &mut birth)?;
+    birth.commit(options.create.pid_file.as_deref())?;
+    birth.wait_until_running()?;
+    let (first, state) = birth.release()?;
+    let ending = wait_for(first.pid, first.pidfd.as_fd(), &signals)?;
+    if !options.keep {
+        remove(runtime, &state)?;
+    }
+    Ok(u8::try_from(ending.exit_code()).unwrap_or(u8::MAX))
+}
+
+/// Removes the container, if it is still the one that ran here: its name may have been given to another since.
+fn remove(runtime: &Runtime, state: &State) -> Result<(), Error> {
+    let container = match Store::at(&runtime.root).and_then(|store| store.open(&state.id)) {
+        Err(state::Error::NotExist { .. } | state::Error::NoRoot { .. }) => return Ok(()),
+        found => found?,
+    };
+    if container.load()?.init != state.init {
+        return Ok(());
+    }
+    let cgroup = state.cgroup.cgroup();
+    if !state.own_pid_namespace {
+        cgroup.kill_all(Signal::KILL)?;
+    }
+    cgroup.remove()?;
+    Ok(container.remove()?)
+}
+
+/// Forwards signals and reaps children until the container's first process has ended.
+fn wait_for(pid: Pid, pidfd: std::os::fd::BorrowedFd<'_>, signals: &SignalFd) -> Result<Ending, Error> {
+    loop {
+        let Some(signal) = signals.read().doing("reading a signal")? else {
+            poll(&mut [PollFd::new(signals, PollFlags::IN)], None).doing("waiting for a signal")?;
+            continue;
+        };
+        if signal.signal == Signal::CHILD {
+            if let Some(ending) = reap(pid)? {
+                return Ok(ending);
+            }
+            continue;
+        }
+        match process::send_signal(pidfd, signal.signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => log::warn!("signal {} was not forwarded: {errno}", signal.signal.as_raw()),
+        }
+    }
+}
+
+/// Reaps all children that have ended; gives the ending of the one with this id.
+fn reap(pid: Pid) -> Result<Option<Ending>, Error> {
+    loop {
+        match process::reap() {
+            Ok(Some((ended, ending))) if ended == pid => return Ok(Some(ending)),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(Errno::CHILD) => return Ok(None),
+            Err(errno) => return Err(errno).doing("reaping children"),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Sources of bind mounts that only the host's side can open or map.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use cloison_linux::mount::MountAttr;
+use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::process::{self, CloneRequest, Fork};
+use cloison_linux::{Kernel, Mode, MountAttrFlags, MountPropagationFlags, OFlags, OpenTreeFlags, Signal};
+
+use super::Error;
+use super::birth::id_map;
+use super::error::Doing as _;
+use crate::plan::Origin;
+use crate::plan::action::{BindSource, IdMapping};
+
+/// A detached copy of the source's mount, idmapped if asked for, and a slave of the host's, so that nothing which the container mounts
+/// below it comes back.
+pub(super) fn open(kernel: &dyn Kernel, source: &BindSource, origin: &Origin) -> Result<OwnedFd, Error> {
+    let doing = || format!("opening the source {} of a bind mount ({origin})", source.path.display());
+    let file = kernel.open(&source.path, OFlags::PATH, Mode::empty()).doing(doing())?;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, source.recursive);
+    let tree = kernel.open_tree(file.as_fd(), flags).doing(doing())?;
+    let slave = MountAttr { propagation: Some(MountPropagationFlags::DOWNSTREAM), ..MountAttr::default() };
+    kernel.mount_setattr(tree.as_fd(), source.recursive, &slave).doing(doing())?;
+    if let Some((uids, gids, recursive)) = &source.id_maps {
+        let user = user_namespace(kernel, uids, gids)?;
+        let mapped = MountAttr {
+            set: MountAttrFlags::MOUNT_ATTR_IDMAP,
+            userns: Some(user.as_fd()),
+            ..MountAttr::default()
+        };
+        kernel
+            .mount_setattr(tree.as_fd(), *recursive, &mapped)
+            .doing(format!("mapping the ids of {} ({origin}); its file system must allow it", source.path.display()))?;
+    }
+    Ok(tree)
+}
+
+/// A user namespace with these maps, made by a process that lives just long enough to hold it.
+fn user_namespace(kernel: &dyn Kernel, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, Error> {
+    let (ours, theirs) = kernel.socketpair().doing("making a socket")?;
+    let request = CloneRequest { namespaces: NamespaceFlags::USER, cgroup: None, as_sibling: false };
+    match kernel.clone3(&request).doing("making a user namespace for an idmapped mount")? {
+        Fork::Child => {
+            drop(ours);
+            // Ends with the parent's end of the socket, whatever ends that.
+            let end = kernel.receive(theirs.as_fd());
+            std::process::exit(i32::from(end.is_err()))
+        }
+        Fork::Parent { pid, pidfd } => {
+            drop(theirs);
+            let write = |file: &str, bytes: &[u8]| {
+                let path = format!("/proc/{pid}/{file}");
+                let opened = kernel.open(Path::new(&path), OFlags::WRONLY, Mode::empty());
+                opened.and_then(|fd| kernel.write(fd.as_fd(), bytes)).doing(format!("writing {path}"))
+            };
+            let made = write("uid_map", id_map(uids).as_bytes())
+                .and_then(|()| write("gid_map", id_map(gids).as_bytes()))
+                .and_then(|()| {
+                    let path = format!("/proc/{pid}/ns/user");
+                    kernel.open(Path::new(&path), OFlags::RDONLY, Mode::empty()).doing(format!("opening {path}"))
+                });
+            drop(ours);
+            kernel.pidfd_send_signal(pidfd.as_fd(), Signal::KILL).doing("ending the holder of a user namespace")?;
+            process::wait_pidfd(pidfd.as_fd()).doing("waiting for the holder of a user namespace")?;
+            made
+        }
+    }
+}

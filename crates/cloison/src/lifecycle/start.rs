@@ -1,0 +1,53 @@
+//! `start`: the program of a container that is created.
+
+use std::os::fd::AsFd;
+
+use cloison_linux::{Errno, Linux};
+
+use super::error::Doing as _;
+use super::{Error, Runtime, store_with};
+use crate::id::ContainerId;
+use crate::init::channel::{FromInit, ToInit};
+use crate::plan::{Options, Program};
+use crate::spec::Spec;
+use crate::state::{Container, Status};
+
+/// Lets the container's first process become the program, and waits until it has.
+///
+/// # Errors
+/// [`Error::AlreadyRunning`], [`Error::HasStopped`]; [`Error::Launch`] if the program could not be executed: the container is stopped
+/// then.
+pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<(), Error> {
+    let container = store_with(runtime, id)?.open(id)?;
+    let state = container.load()?;
+    match container.status(&state)? {
+        Status::Created => {}
+        Status::Stopped => return Err(Error::HasStopped),
+        _ => return Err(Error::AlreadyRunning),
+    }
+    let connection = container.connect_start()?;
+    ToInit::Start.send(&Linux, connection.as_fd()).doing("telling the container to start")?;
+    match FromInit::receive(&Linux, connection.as_fd()).doing("waiting for the program")? {
+        FromInit::End => Ok(()),
+        FromInit::LaunchFailed(failure) => {
+            // The program is only needed for the message, so only now.
+            let program = program_of(&container, id)?;
+            Err(Error::Launch(program.describe(failure), failure.errno))
+        }
+        FromInit::Failed(failure) => Err(Error::Init(failure)),
+        _ => Err(Error::Call { doing: "waiting for the program".to_owned(), errno: Errno::PROTO }),
+    }
+}
+
+fn program_of(container: &Container, id: &ContainerId) -> Result<Program, Error> {
+    let config = container.load_config()?;
+    let spec = Spec::parse(&config, &container.path())?;
+    let options = Options {
+        id: id.clone(),
+        bundle: container.path(),
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+    };
+    Ok(Program::of(&spec, &options, &mut Vec::new()))
+}

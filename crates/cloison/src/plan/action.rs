@@ -1,0 +1,401 @@
+//! The steps of a plan: what is done, with every string, flag and number already worked out.
+
+use std::ffi::CString;
+use std::fmt;
+use std::path::PathBuf;
+
+use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
+use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
+
+use super::mount_options::{Attributes, MountOptions};
+
+/// Where in `config.json` a step comes from: a JSON pointer (RFC 6901), or what rule of ours asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(pub std::borrow::Cow<'static, str>);
+
+impl Origin {
+    /// The pointer of one element of a list.
+    pub fn index(list: &str, index: usize) -> Self {
+        Self(format!("{list}/{index}").into())
+    }
+}
+
+impl Origin {
+    /// The index at the pointer's end.
+    pub fn last_index(&self) -> Option<usize> {
+        self.0.rsplit('/').next()?.parse().ok()
+    }
+}
+
+impl From<&'static str> for Origin {
+    fn from(pointer: &'static str) -> Self {
+        Self(pointer.into())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One thing to do, and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step<A> {
+    /// What is done.
+    pub action: A,
+    /// Why.
+    pub origin: Origin,
+}
+
+impl<A: fmt::Display> fmt::Display for Step<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  [{}]", self.action, self.origin)
+    }
+}
+
+/// A line of `/proc/PID/uid_map`: `size` ids from `container` on are `host` and following (user_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMapping {
+    /// First id inside.
+    pub container: u32,
+    /// First id outside.
+    pub host: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// The source of a bind mount that the host's side opens: the init could not reach it as root of a user namespace, or may not map its
+/// ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindSource {
+    /// Which of the plan's mounts it is for.
+    pub mount: usize,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// With the mounts below it.
+    pub recursive: bool,
+    /// Maps of uids and gids, and whether they hold for the mounts below it.
+    pub id_maps: Option<(Vec<IdMapping>, Vec<IdMapping>, bool)>,
+}
+
+/// What the runtime does on the host's side of a container's birth.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HostAction {
+    /// Makes the container's cgroup.
+    MakeCgroup,
+    /// Opens the source of a bind mount.
+    OpenSource(BindSource),
+    /// Sets the offsets of the clocks in a new time namespace: seconds and nanoseconds, by the names of time_namespaces(7).
+    TimeOffsets(Vec<(&'static str, i64, u32)>),
+    /// Puts children into an existing PID namespace.
+    JoinPidNamespace(PathBuf),
+    /// Starts the init in new namespaces.
+    CloneInit(NamespaceFlags),
+    /// Writes the maps of the init's new user namespace.
+    WriteIdMaps {
+        /// `uid_map`.
+        uids: Vec<IdMapping>,
+        /// `gid_map`.
+        gids: Vec<IdMapping>,
+    },
+    /// Writes `/proc/PID/oom_score_adj` (proc(5)).
+    OomScoreAdj(i32),
+    /// Raises the hard limit of the init, which only the host's side may; the init sets the exact values itself.
+    RaiseLimit(Resource, u64),
+}
+
+impl fmt::Display for HostAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeCgroup => f.write_str("make the cgroup"),
+            Self::OpenSource(source) => {
+                write!(f, "open {} for a bind mount", source.path.display())?;
+                match &source.id_maps {
+                    Some((uids, gids, _)) => write!(f, ", idmapped: uids {}, gids {}", Maps(uids), Maps(gids)),
+                    None => Ok(()),
+                }
+            }
+            Self::TimeOffsets(offsets) => {
+                f.write_str("time offsets")?;
+                offsets.iter().try_for_each(|(clock, seconds, nanos)| write!(f, " {clock} {seconds}.{nanos:09}"))
+            }
+            Self::JoinPidNamespace(path) => write!(f, "put children into the pid namespace {}", path.display()),
+            Self::CloneInit(namespaces) => write!(f, "start the init with new namespaces: {namespaces}"),
+            Self::WriteIdMaps { uids, gids } => write!(f, "id maps: uids {}, gids {}", Maps(uids), Maps(gids)),
+            Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
+            Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
+        }
+    }
+}
+
+struct Maps<'a>(&'a [IdMapping]);
+
+impl fmt::Display for Maps<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, map) in self.0.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(f, "{comma}{}→{}×{}", map.container, map.host, map.size)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountSource {
+    /// A file or directory of the host.
+    Bind(PathBuf),
+    /// A new instance of a file system.
+    FileSystem {
+        /// As in `/proc/filesystems`.
+        fs_type: String,
+        /// What mountinfo shows as its source.
+        source: String,
+    },
+}
+
+/// One mount, with its options already split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountStep {
+    /// Where, inside the root file system; always absolute.
+    pub destination: PathBuf,
+    /// What.
+    pub source: MountSource,
+    /// How.
+    pub options: MountOptions,
+    /// Read-only only after everything inside has been made (tmpfs and `/dev`).
+    pub read_only_late: bool,
+}
+
+impl fmt::Display for MountStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            MountSource::Bind(path) => write!(f, "bind {} on {}", path.display(), self.destination.display())?,
+            MountSource::FileSystem { fs_type, .. } => write!(f, "mount {fs_type} on {}", self.destination.display())?,
+        }
+        attributes(f, "", self.options.attributes)?;
+        attributes(f, "recursively ", self.options.recursive)?;
+        if !self.options.data.is_empty() {
+            write!(f, " ({})", self.options.data.join(","))?;
+        }
+        if self.options.copy_up {
+            f.write_str(" with a copy of what it covers")?;
+        }
+        Ok(())
+    }
+}
+
+fn attributes(f: &mut fmt::Formatter<'_>, how: &str, attributes: Attributes) -> fmt::Result {
+    let names = [
+        (MountAttrFlags::MOUNT_ATTR_RDONLY, "ro", "rw"),
+        (MountAttrFlags::MOUNT_ATTR_NOSUID, "nosuid", "suid"),
+        (MountAttrFlags::MOUNT_ATTR_NODEV, "nodev", "dev"),
+        (MountAttrFlags::MOUNT_ATTR_NOEXEC, "noexec", "exec"),
+        (MountAttrFlags::MOUNT_ATTR_NOATIME, "noatime", "atime"),
+        (MountAttrFlags::MOUNT_ATTR_STRICTATIME, "strictatime", "nostrictatime"),
+        (MountAttrFlags::MOUNT_ATTR_NODIRATIME, "nodiratime", "diratime"),
+        (MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow", "symfollow"),
+    ];
+    let set = names.iter().filter(|(bit, ..)| attributes.set.contains(*bit)).map(|(_, name, _)| *name);
+    let clear = names.iter().filter(|(bit, ..)| attributes.clear.contains(*bit)).map(|(.., name)| *name);
+    let all: Vec<_> = set.chain(clear).collect();
+    if all.is_empty() { Ok(()) } else { write!(f, " {how}{}", all.join(",")) }
+}
+
+/// A device node to make (or, where `mknod` is not allowed, to bind from the host).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Where, inside the root file system.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: FileType,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// What the init does between `clone3` and the launch, in this order of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Enters an existing namespace.
+    JoinNamespace(NamespaceFlags, PathBuf),
+    /// Waits until the host's side has written the id maps of the new user namespace, then becomes its root.
+    BecomeRoot,
+    /// Enters the container's cgroup by writing to it, as only v1 needs.
+    JoinCgroup,
+    /// Makes the cgroup the root of a new cgroup namespace.
+    NewCgroupNamespace,
+    /// A session of its own, without a controlling terminal.
+    NewSession,
+    /// A session keyring of its own, so that the caller's keys stay out.
+    SessionKeyring(CString, u32),
+    /// Brings the loopback interface up.
+    LoopbackUp,
+    /// What mounts of the host do to ours.
+    HostPropagation(MountPropagationFlags),
+    /// Mounts the root file system on itself and keeps its descriptor.
+    BindRootfs {
+        /// Its place on the host.
+        path: PathBuf,
+        /// What happens between it and the mount it lies on.
+        parent: MountPropagationFlags,
+    },
+    /// Opens the root file system without a mount namespace of its own.
+    OpenRootfs(PathBuf),
+    /// One mount.
+    Mount(Box<MountStep>),
+    /// One device node; by a bind mount of the host's if the second is true.
+    Device(Device, bool),
+    /// A symbolic link that is left alone where something is already there.
+    Link {
+        /// What it says.
+        target: PathBuf,
+        /// Where it is, inside the root file system.
+        path: PathBuf,
+        /// Replace what is there.
+        replace: bool,
+    },
+    /// Makes the root file system the root, and drops the host's.
+    PivotRoot {
+        /// Dropping the host's mounts could reach the host, and must be kept from it.
+        host_may_be_shared: bool,
+    },
+    /// The same with `MS_MOVE` and `chroot` (`--no-pivot`).
+    MoveRoot,
+    /// `chroot` alone, without a mount namespace of its own.
+    Chroot,
+    /// The propagation of the new root.
+    RootPropagation(MountPropagationFlags),
+    /// Standard streams that are the host's `/dev/null` become the container's.
+    ReopenDevNull,
+    /// Makes the working directory if it is not there.
+    MakeWorkingDirectory(PathBuf),
+    /// A terminal of the container's own devpts becomes its standard streams.
+    Terminal {
+        /// Columns and rows, if the configuration says.
+        size: Option<(u16, u16)>,
+        /// The user who owns it.
+        uid: u32,
+    },
+    /// Makes the mounts read-only that had to stay writable until now.
+    LateReadOnly,
+    /// Makes the root read-only.
+    ReadOnlyRoot,
+    /// `umask(2)`.
+    Umask(u32),
+    /// `sethostname(2)`.
+    Hostname(String),
+    /// `setdomainname(2)`.
+    Domainname(String),
+    /// Writes one sysctl.
+    Sysctl(String, String),
+    /// Makes one path read-only, if it is there.
+    ReadOnlyPath(PathBuf),
+    /// Hides paths: a file behind `/dev/null`, a directory behind one empty read-only tmpfs.
+    MaskPaths(Vec<PathBuf>),
+    /// `sched_setattr(2)`.
+    Scheduler(SchedAttr),
+    /// `ioprio_set(2)`: class and level.
+    IoPriority(u8, u8),
+    /// Every CPU that the cgroup allows, whatever the runtime itself was bound to.
+    ResetAffinity,
+    /// `personality(2)`.
+    Personality(u32),
+    /// `set_mempolicy(2)`.
+    MemoryPolicy(MemoryPolicy),
+    /// The standard streams belong to the container's user.
+    OwnStreams(u32),
+    /// Enters the working directory, as root or else as the container's user.
+    WorkingDirectory {
+        /// Inside the container.
+        path: PathBuf,
+        /// Who tries if root may not.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// `HOME` from the container's `/etc/passwd`, where the environment does not say.
+    Home(u32),
+    /// Finds the program, so that a missing one is an error of `create`.
+    FindProgram,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JoinNamespace(kind, path) => write!(f, "join the {kind} namespace {}", path.display()),
+            Self::BecomeRoot => f.write_str("wait for the id maps, become root in the user namespace"),
+            Self::JoinCgroup => f.write_str("join the cgroup"),
+            Self::NewCgroupNamespace => f.write_str("new cgroup namespace"),
+            Self::NewSession => f.write_str("new session"),
+            Self::SessionKeyring(name, _) => write!(f, "new session keyring {}", name.to_string_lossy()),
+            Self::LoopbackUp => f.write_str("bring the loopback interface up"),
+            Self::HostPropagation(flags) => write!(f, "make the host's mounts {}", propagation(*flags)),
+            Self::BindRootfs { path, parent } => {
+                write!(f, "bind the root file system {} on itself, its parent {}", path.display(), propagation(*parent))
+            }
+            Self::OpenRootfs(path) => write!(f, "open the root file system {}", path.display()),
+            Self::Mount(mount) => mount.fmt(f),
+            Self::Device(device, bind) => {
+                let kind = match device.kind {
+                    FileType::BlockDevice => "b",
+                    FileType::Fifo => "p",
+                    _ => "c",
+                };
+                let how = if *bind { "bind the host's" } else { "make" };
+                write!(f, "{how} device {} {kind} {}:{}", device.path.display(), device.major, device.minor)?;
+                write!(f, " mode {:o} owner {}:{}", device.mode, device.uid, device.gid)
+            }
+            Self::Link { target, path, .. } => write!(f, "link {} -> {}", path.display(), target.display()),
+            Self::PivotRoot { .. } => f.write_str("pivot_root into the root file system"),
+            Self::MoveRoot => f.write_str("move the root file system to /"),
+            Self::Chroot => f.write_str("chroot into the root file system"),
+            Self::RootPropagation(flags) => write!(f, "make / {}", propagation(*flags)),
+            Self::ReopenDevNull => f.write_str("reopen streams on /dev/null"),
+            Self::MakeWorkingDirectory(path) => write!(f, "make the working directory {}", path.display()),
+            Self::Terminal { size: Some((columns, rows)), .. } => write!(f, "terminal of {columns}x{rows}"),
+            Self::Terminal { size: None, .. } => f.write_str("terminal"),
+            Self::LateReadOnly => f.write_str("make read-only what had to stay writable until now"),
+            Self::ReadOnlyRoot => f.write_str("make / read-only"),
+            Self::Umask(mask) => write!(f, "umask {mask:04o}"),
+            Self::Hostname(name) => write!(f, "hostname {name}"),
+            Self::Domainname(name) => write!(f, "domainname {name}"),
+            Self::Sysctl(key, value) => write!(f, "sysctl {key}={value}"),
+            Self::ReadOnlyPath(path) => write!(f, "make {} read-only", path.display()),
+            Self::MaskPaths(paths) => {
+                let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+                write!(f, "mask {}", paths.join(" "))
+            }
+            Self::Scheduler(attr) => write!(f, "scheduler {attr:?}"),
+            Self::IoPriority(class, level) => write!(f, "I/O priority class {class} level {level}"),
+            Self::ResetAffinity => f.write_str("reset the CPU affinity"),
+            Self::Personality(persona) => write!(f, "personality {persona:#x}"),
+            Self::MemoryPolicy(policy) => write!(f, "memory policy {policy:?}"),
+            Self::OwnStreams(uid) => write!(f, "give the standard streams to uid {uid}"),
+            Self::WorkingDirectory { path, .. } => write!(f, "enter the working directory {}", path.display()),
+            Self::Home(uid) => write!(f, "set HOME of uid {uid}"),
+            Self::FindProgram => f.write_str("find the program"),
+        }
+    }
+}
+
+fn propagation(flags: MountPropagationFlags) -> String {
+    let recursive = if flags.contains(MountPropagationFlags::REC) { "r" } else { "" };
+    let names = [
+        (MountPropagationFlags::SHARED, "shared"),
+        (MountPropagationFlags::DOWNSTREAM, "slave"),
+        (MountPropagationFlags::PRIVATE, "private"),
+        (MountPropagationFlags::UNBINDABLE, "unbindable"),
+    ];
+    let name = names.iter().find(|(bit, _)| flags.contains(*bit)).map_or("unchanged", |(_, name)| name);
+    format!("{recursive}{name}")
+}

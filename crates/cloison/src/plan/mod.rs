@@ -1,0 +1,307 @@
+//! What will be done, as data.
+//!
+//! [`Plan::new`] is a pure function of the configuration, the options of the command line and what the machine can do. It gives
+//! two lists of small steps, one for the host's side and one for the container's, with every string, flag and number already
+//! worked out and the place in `config.json` that each step comes from. Being data, a plan is compared in unit tests, printed by
+//! `cloison plan`, and run by [`crate::lifecycle`] and [`crate::init`]: what is printed is what is run.
+//!
+//! | module | what it works out |
+//! |---|---|
+//! | [`action`] | the steps themselves, and how they print |
+//! | [`namespaces`] | which namespaces are new, which are joined, id maps, time offsets |
+//! | [`mounts`], [`mount_options`] | every mount, its options split |
+//! | [`devices`] | device nodes and links in `/dev` |
+//! | [`process`] | limits, credentials, capabilities and the program |
+//! | [`unsupported`] | what is refused by name, because it is not built yet |
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use cloison_linux::namespace::NamespaceFlags;
+
+use crate::id::ContainerId;
+use crate::spec::{Problem, Spec};
+
+pub mod action;
+pub mod devices;
+pub mod mount_options;
+pub mod mounts;
+pub mod namespaces;
+pub mod process;
+pub mod unsupported;
+
+pub use action::{Action, HostAction, Origin, Step};
+pub use process::Program;
+
+/// What the command line adds to the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The container's name.
+    pub id: ContainerId,
+    /// The bundle's absolute path.
+    pub bundle: PathBuf,
+    /// Move the root instead of `pivot_root`.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on go to the program.
+    pub preserve_fds: u32,
+}
+
+/// What the machine is like, as far as this configuration asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostFacts {
+    /// The cgroup hierarchies as a cgroup mount shows them.
+    pub cgroups: CgroupView,
+    /// The runtime is root, and can open what the container cannot.
+    pub privileged: bool,
+    /// `/proc/kcore` exists (`CONFIG_PROC_KCORE`).
+    pub kcore: bool,
+    /// The runtime's own hard limits, by resource, as far as the configuration sets limits.
+    pub hard_limits: Vec<(rustix::process::Resource, u64)>,
+}
+
+/// The cgroup hierarchies of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CgroupView {
+    /// None, or not wanted: the container stays where the runtime is.
+    #[default]
+    None,
+    /// cgroup v2: the container's own directory on the host.
+    Unified(PathBuf),
+    /// cgroup v1, maybe with a v2 hierarchy beside: for each hierarchy its name (`cpu,cpuacct`, `systemd`) and the container's
+    /// own directory on the host.
+    Legacy(Vec<(String, PathBuf)>),
+}
+
+/// Everything that will be done for one container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The host's side, in order.
+    pub host: Vec<Step<HostAction>>,
+    /// The container's side, in order, up to the program.
+    pub container: Vec<Step<Action>>,
+    /// The program, who it runs as and with what rights.
+    pub program: Program,
+    /// A user namespace is joined by path, so that the init needs a parent that has joined it.
+    pub joins_user_namespace: bool,
+    /// The process gets a terminal.
+    pub terminal: bool,
+    /// The root file system's absolute path.
+    pub rootfs: PathBuf,
+    /// What is not done, so that nobody is surprised.
+    pub warnings: Vec<Problem>,
+}
+
+impl Plan {
+    /// Works out what to do.
+    ///
+    /// # Errors
+    /// Everything in the configuration that is not built yet, each by its JSON pointer.
+    pub fn new(spec: &Spec, options: &Options, facts: &HostFacts) -> Result<Self, Vec<Problem>> {
+        let mut warnings = spec.warnings();
+        let refused = unsupported::check(spec, &mut warnings);
+        if !refused.is_empty() {
+            return Err(refused);
+        }
+        let namespaces = namespaces::Namespaces::of(spec);
+        let rootfs = options.bundle.join(&spec.root.path);
+        let container = container_side(spec, options, facts, &namespaces, &rootfs);
+        Ok(Self {
+            host: host_side(spec, &container, &namespaces, facts),
+            container,
+            program: Program::of(spec, options, &mut warnings),
+            joins_user_namespace: namespaces.joins(NamespaceFlags::USER),
+            terminal: spec.process.terminal,
+            rootfs,
+            warnings,
+        })
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "host")?;
+        self.host.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
+        writeln!(f, "container")?;
+        self.container.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
+        writeln!(f, "program")?;
+        write!(f, "{}", self.program)?;
+        if !self.warnings.is_empty() {
+            writeln!(f, "warnings")?;
+            self.warnings.iter().try_for_each(|warning| writeln!(f, "  {warning}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A list of steps being written.
+pub(crate) struct Steps<A>(Vec<Step<A>>);
+
+impl<A> Steps<A> {
+    fn push(&mut self, action: A, origin: impl Into<Origin>) {
+        self.0.push(Step { action, origin: origin.into() });
+    }
+}
+
+fn host_side(
+    spec: &Spec,
+    container: &[Step<Action>],
+    namespaces: &namespaces::Namespaces,
+    facts: &HostFacts,
+) -> Vec<Step<HostAction>> {
+    let mut steps = Steps(Vec::with_capacity(8));
+    mounts::sources(spec, container, namespaces, facts, &mut steps);
+    if facts.cgroups != CgroupView::None {
+        steps.push(HostAction::MakeCgroup, "/linux/cgroupsPath");
+    }
+    if let Some(offsets) = namespaces::time_offsets(spec, namespaces) {
+        steps.push(HostAction::TimeOffsets(offsets), "/linux/timeOffsets");
+    }
+    if let Some((path, origin)) = namespaces.path_of(NamespaceFlags::PID) {
+        steps.push(HostAction::JoinPidNamespace(path.to_owned()), origin.clone());
+    }
+    steps.push(HostAction::CloneInit(namespaces.to_clone()), "/linux/namespaces");
+    if namespaces.new.contains(NamespaceFlags::USER) {
+        let (uids, gids) = namespaces::id_maps(spec);
+        steps.push(HostAction::WriteIdMaps { uids, gids }, "/linux/uidMappings");
+    }
+    if let Some(score) = spec.process.oom_score_adj {
+        steps.push(HostAction::OomScoreAdj(score), "/process/oomScoreAdj");
+    }
+    for (index, (resource, limit)) in process::limits(spec).into_iter().enumerate() {
+        let wanted = limit.maximum.unwrap_or(u64::MAX);
+        if facts.hard_limits.iter().any(|(known, hard)| *known == resource && *hard < wanted) {
+            steps.push(HostAction::RaiseLimit(resource, wanted), Origin::index("/process/rlimits", index));
+        }
+    }
+    steps.0
+}
+
+/// The story of a container's birth, from `clone3` to the program.
+fn container_side(
+    spec: &Spec,
+    options: &Options,
+    facts: &HostFacts,
+    namespaces: &namespaces::Namespaces,
+    rootfs: &Path,
+) -> Vec<Step<Action>> {
+    let mut steps = Steps(Vec::with_capacity(64));
+    enter_namespaces(options, facts, namespaces, &mut steps);
+    build_root(spec, options, facts, namespaces, rootfs, &mut steps);
+    close_root(spec, namespaces, &mut steps);
+    process::prepare(spec, &mut steps);
+    steps.0
+}
+
+fn enter_namespaces(
+    options: &Options,
+    facts: &HostFacts,
+    namespaces: &namespaces::Namespaces,
+    steps: &mut Steps<Action>,
+) {
+    namespaces.join(steps);
+    if namespaces.new.contains(NamespaceFlags::USER) {
+        steps.push(Action::BecomeRoot, "/linux/uidMappings");
+    }
+    if matches!(facts.cgroups, CgroupView::Legacy(_)) {
+        steps.push(Action::JoinCgroup, "/linux/cgroupsPath");
+    }
+    // After the cgroup is joined: the root of a new cgroup namespace is the cgroup that its maker is in.
+    if namespaces.new.contains(NamespaceFlags::CGROUP) {
+        steps.push(Action::NewCgroupNamespace, namespaces.origin_of(NamespaceFlags::CGROUP));
+    }
+    steps.push(Action::NewSession, "runtime");
+    if !options.no_new_keyring {
+        steps.push(session_keyring(&options.id, namespaces), "runtime");
+    }
+    if namespaces.new.contains(NamespaceFlags::NETWORK) {
+        steps.push(Action::LoopbackUp, namespaces.origin_of(NamespaceFlags::NETWORK));
+    }
+}
+
+/// From the host's tree to the container's: mounts, devices, and the change of root.
+fn build_root(
+    spec: &Spec,
+    options: &Options,
+    facts: &HostFacts,
+    namespaces: &namespaces::Namespaces,
+    rootfs: &Path,
+    steps: &mut Steps<Action>,
+) {
+    let own_mounts = namespaces.has(NamespaceFlags::MOUNT);
+    let propagation = spec.linux.rootfs_propagation;
+    if own_mounts {
+        let (host, parent) = mounts::host_propagation(propagation);
+        steps.push(Action::HostPropagation(host), "/linux/rootfsPropagation");
+        steps.push(Action::BindRootfs { path: rootfs.to_owned(), parent }, "/root/path");
+    } else {
+        steps.push(Action::OpenRootfs(rootfs.to_owned()), "/root/path");
+    }
+    mounts::mounts(spec, &options.bundle, facts, namespaces, steps);
+    let own_dev = !mounts::binds_dev(spec);
+    if own_dev {
+        devices::devices(spec, facts, namespaces, steps);
+    }
+    // Everything above needs paths of the host; nothing below may reach them.
+    let change = match (own_mounts, options.no_pivot) {
+        (false, _) => Action::Chroot,
+        (true, true) => Action::MoveRoot,
+        (true, false) => Action::PivotRoot { host_may_be_shared: mounts::may_be_shared(propagation) },
+    };
+    steps.push(change, "/root/path");
+    if let Some(flags) = mounts::root_propagation(propagation) {
+        steps.push(Action::RootPropagation(flags), "/linux/rootfsPropagation");
+    }
+    if own_dev {
+        steps.push(Action::ReopenDevNull, "runtime");
+    }
+    steps.push(Action::MakeWorkingDirectory(PathBuf::from(&spec.process.cwd)), "/process/cwd");
+}
+
+/// The terminal, then what may be done to the new root only once everything is in it.
+fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Steps<Action>) {
+    let process = &spec.process;
+    if process.terminal {
+        let size = process.console_size.as_ref().map(|size| (size.width as u16, size.height as u16));
+        let size = size.filter(|(columns, rows)| *columns > 0 && *rows > 0);
+        steps.push(Action::Terminal { size, uid: process.user.uid }, "/process/terminal");
+    }
+    if namespaces.has(NamespaceFlags::MOUNT) {
+        if mounts::any_late_read_only(&steps.0) {
+            steps.push(Action::LateReadOnly, "/mounts");
+        }
+        if spec.root.readonly {
+            steps.push(Action::ReadOnlyRoot, "/root/readonly");
+        }
+    }
+    steps.push(Action::Umask(process.user.umask.unwrap_or(0o022)), "/process/user/umask");
+    if let Some(name) = &spec.hostname {
+        steps.push(Action::Hostname(name.clone()), "/hostname");
+    }
+    if let Some(name) = &spec.domainname {
+        steps.push(Action::Domainname(name.clone()), "/domainname");
+    }
+    let linux = &spec.linux;
+    for (key, value) in &linux.sysctl {
+        steps.push(Action::Sysctl(key.clone(), value.clone()), Origin(format!("/linux/sysctl/{key}").into()));
+    }
+    for (index, path) in linux.readonly_paths.iter().enumerate() {
+        steps.push(Action::ReadOnlyPath(PathBuf::from(path)), Origin::index("/linux/readonlyPaths", index));
+    }
+    if !linux.masked_paths.is_empty() {
+        steps.push(Action::MaskPaths(linux.masked_paths.iter().map(PathBuf::from).collect()), "/linux/maskedPaths");
+    }
+}
+
+/// The keyring is named after the container so that `exec` can join it. Whoever holds its key may search it, which with a user
+/// namespace means others than its owner (keyctl(2)).
+fn session_keyring(id: &ContainerId, namespaces: &namespaces::Namespaces) -> Action {
+    const KEY_OTH_SEARCH: u32 = 0x8;
+    const KEY_USR_SEARCH: u32 = 0x8_0000;
+    let permissions = if namespaces.has(NamespaceFlags::USER) { KEY_OTH_SEARCH } else { KEY_USR_SEARCH };
+    Action::SessionKeyring(process::c_string(&format!("_ses.{}", id.as_str())), permissions)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Every mount of the container, in order.
+
+use std::path::{Component, Path, PathBuf};
+
+use cloison_linux::{MountAttrFlags as Attr, MountPropagationFlags as Propagation};
+use cloison_linux::namespace::NamespaceFlags;
+
+use super::action::{Action, BindSource, HostAction, IdMapping, MountSource, MountStep, Origin, Step};
+use super::mount_options::MountOptions;
+use super::namespaces::{Namespaces, id_maps, mappings};
+use super::{CgroupView, HostFacts, Steps};
+use crate::spec::{self, Mount, Spec};
+
+/// `MS_SLAVE`, as rustix calls it.
+const SLAVE: Propagation = Propagation::DOWNSTREAM;
+
+/// What `/linux/rootfsPropagation` means for the host's mounts in our namespace, and for the mount that the root file system lies
+/// on. The latter must not be shared: `pivot_root` refuses, and our mounts would leak to the host.
+pub fn host_propagation(rootfs: Option<spec::Propagation>) -> (Propagation, Propagation) {
+    let host = rootfs.map_or(SLAVE | Propagation::REC, flags);
+    let parent = if host.contains(SLAVE) { SLAVE } else { Propagation::PRIVATE };
+    (host, parent)
+}
+
+/// True if after [`host_propagation`] a mount of the host may still be shared with it.
+pub fn may_be_shared(rootfs: Option<spec::Propagation>) -> bool {
+    let (host, _) = host_propagation(rootfs);
+    !(host.contains(Propagation::REC) && host.intersects(SLAVE | Propagation::PRIVATE))
+}
+
+/// What must be done to the new root itself; private and slave are what it already is.
+pub fn root_propagation(rootfs: Option<spec::Propagation>) -> Option<Propagation> {
+    rootfs.map(flags).filter(|flags| !flags.intersects(SLAVE | Propagation::PRIVATE))
+}
+
+fn flags(propagation: spec::Propagation) -> Propagation {
+    use spec::Propagation as Named;
+    let recursive = if propagation.is_recursive() { Propagation::REC } else { Propagation::empty() };
+    recursive
+        | match propagation {
+            Named::Private | Named::RecursivePrivate => Propagation::PRIVATE,
+            Named::Shared | Named::RecursiveShared => Propagation::SHARED,
+            Named::Slave | Named::RecursiveSlave => SLAVE,
+            Named::Unbindable | Named::RecursiveUnbindable => Propagation::UNBINDABLE,
+        }
+}
+
+/// True if the container brings a `/dev` of its own, in which nothing is made.
+pub fn binds_dev(spec: &Spec) -> bool {
+    spec.mounts.iter().any(|mount| clean(&mount.destination) == Path::new("/dev") && mount.is_bind())
+}
+
+/// True if a step is there whose mount stays writable for now.
+pub(crate) fn any_late_read_only(steps: &[Step<Action>]) -> bool {
+    steps.iter().any(|step| matches!(&step.action, Action::Mount(mount) if mount.read_only_late))
+}
+
+/// The steps that mount `/mounts`.
+pub(crate) fn mounts(
+    spec: &Spec,
+    bundle: &Path,
+    facts: &HostFacts,
+    namespaces: &Namespaces,
+    steps: &mut Steps<Action>,
+) {
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let origin = Origin::index("/mounts", index);
+        let step = mount_step(bundle, mount);
+        let is_cgroup = matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup");
+        match &facts.cgroups {
+            CgroupView::Unified(own) if is_cgroup => {
+                steps.push(Action::Mount(Box::new(unified_cgroup(step, own, namespaces))), origin);
+            }
+            CgroupView::Legacy(hierarchies) if is_cgroup => {
+                legacy_cgroups(&step, hierarchies, namespaces, &origin, steps);
+            }
+            _ => steps.push(Action::Mount(Box::new(step)), origin),
+        }
+    }
+}
+
+/// The steps that open what only the host's side can: sources of bind mounts for a container in a user namespace, and idmapped ones.
+pub(crate) fn sources(
+    spec: &Spec,
+    container: &[Step<Action>],
+    namespaces: &Namespaces,
+    facts: &HostFacts,
+    steps: &mut Steps<HostAction>,
+) {
+    let in_user_namespace = facts.privileged && namespaces.has(NamespaceFlags::USER);
+    let mounts = container.iter().filter_map(|step| match &step.action {
+        Action::Mount(mount) => Some((mount, &step.origin)),
+        _ => None,
+    });
+    for (number, (mount, origin)) in mounts.enumerate() {
+        let MountSource::Bind(path) = &mount.source else { continue };
+        // The origin is `/mounts/N`.
+        let entry = origin.last_index().and_then(|index| spec.mounts.get(index));
+        let id_maps = entry.and_then(|entry| id_maps_of(spec, entry, &mount.options));
+        if (in_user_namespace || id_maps.is_some()) && !mount.options.remount {
+            let recursive = mount.options.bind == Some(true);
+            let source = BindSource { mount: number, path: path.clone(), recursive, id_maps };
+            steps.push(HostAction::OpenSource(source), origin.clone());
+        }
+    }
+}
+
+/// A mount with maps of its own, or one that is mapped like the container.
+fn id_maps_of(spec: &Spec, mount: &Mount, options: &MountOptions) -> Option<(Vec<IdMapping>, Vec<IdMapping>, bool)> {
+    let recursive = options.id_map == Some(true);
+    if mount.has_mappings() {
+        Some((mappings(&mount.uid_mappings), mappings(&mount.gid_mappings), recursive))
+    } else {
+        let (uids, gids) = mount.is_id_mapped().then(|| id_maps(spec))?;
+        Some((uids, gids, recursive))
+    }
+}
+
+fn mount_step(bundle: &Path, mount: &Mount) -> MountStep {
+    let mut options = MountOptions::parse(&mount.options);
+    let destination = clean(&mount.destination);
+    let fs_type = mount.kind.as_deref().unwrap_or("");
+    let source_name = mount.source.clone().filter(|source| !source.is_empty());
+    if mount.is_bind() && options.bind.is_none() {
+        options.bind = Some(false);
+    }
+    let source = if options.bind.is_some() {
+        MountSource::Bind(bundle.join(source_name.unwrap_or_default()))
+    } else {
+        MountSource::FileSystem {
+            fs_type: fs_type.to_owned(),
+            source: source_name.unwrap_or_else(|| fs_type.to_owned()),
+        }
+    };
+    let late = fs_type == "tmpfs" || destination == Path::new("/dev");
+    let read_only_late = late && options.bind.is_none() && options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY);
+    if read_only_late {
+        options.attributes.set -= Attr::MOUNT_ATTR_RDONLY;
+        options.read_only = None;
+    }
+    MountStep { destination, source, options, read_only_late }
+}
+
+/// cgroup v2: the whole hierarchy, which a cgroup namespace narrows to the container's own. Without one only the container's own
+/// directory is shown by a bind mount, where the kernel refuses a mount (a user namespace without a cgroup namespace).
+fn unified_cgroup(mut step: MountStep, own: &Path, namespaces: &Namespaces) -> MountStep {
+    let can_mount = namespaces.has(NamespaceFlags::CGROUP) || !namespaces.has(NamespaceFlags::USER);
+    if can_mount {
+        step.source = MountSource::FileSystem { fs_type: "cgroup2".to_owned(), source: "cgroup".to_owned() };
+    } else {
+        step.options.bind = Some(true);
+        step.options.data.clear();
+        step.source = MountSource::Bind(own.to_owned());
+    }
+    step
+}
+
+/// cgroup v1: a tmpfs with one directory for each hierarchy, and links for controllers that share one.
+fn legacy_cgroups(
+    step: &MountStep,
+    hierarchies: &[(String, PathBuf)],
+    namespaces: &Namespaces,
+    origin: &Origin,
+    steps: &mut Steps<Action>,
+) {
+    let read_only = step.options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY);
+    let common = ["nosuid", "noexec", "nodev"];
+    let mut top = MountOptions::parse(&[&common[..], &["mode=755"]].concat());
+    top.propagation.clone_from(&step.options.propagation);
+    let tmpfs = MountStep {
+        destination: step.destination.clone(),
+        source: MountSource::FileSystem { fs_type: "tmpfs".to_owned(), source: "tmpfs".to_owned() },
+        options: top,
+        read_only_late: read_only,
+    };
+    steps.push(Action::Mount(Box::new(tmpfs)), origin.clone());
+    for (name, own) in hierarchies {
+        let own_namespace = namespaces.has(NamespaceFlags::CGROUP);
+        let mut options = MountOptions::parse(&common);
+        if read_only {
+            options.attributes.set |= Attr::MOUNT_ATTR_RDONLY;
+        }
+        let source = if own_namespace {
+            // A named hierarchy is asked for by its name, one with controllers by them.
+            options.data = if name == "systemd" {
+                vec!["none".to_owned(), "name=systemd".to_owned()]
+            } else {
+                name.split(',').map(str::to_owned).collect()
+            };
+            MountSource::FileSystem { fs_type: "cgroup".to_owned(), source: "cgroup".to_owned() }
+        } else {
+            options.bind = Some(true);
+            MountSource::Bind(own.clone())
+        };
+        let destination = step.destination.join(name);
+        let step = MountStep { destination, source, options, read_only_late: false };
+        steps.push(Action::Mount(Box::new(step)), origin.clone());
+    }
+    for (name, _) in hierarchies.iter().filter(|(name, _)| name.contains(',')) {
+        for controller in name.split(',') {
+            steps.push(Action::Link { target: name.clone().into(), path: step.destination.join(controller), replace: false }, origin.clone());
+        }
+    }
+}
+
+/// An absolute path without `.`, `..` and doubled slashes, worked out on the text alone. A relative one is taken from `/`.
+pub fn clean(path: &str) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}

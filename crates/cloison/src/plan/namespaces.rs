@@ -1,0 +1,105 @@
+//! Which namespaces are new and which are joined, and what fills them: id maps and clock offsets.
+
+use std::path::{Path, PathBuf};
+
+use cloison_linux::namespace::NamespaceFlags;
+
+use super::Steps;
+use super::action::{Action, IdMapping, Origin};
+use crate::spec::{self, NamespaceType, Spec};
+
+/// The namespaces of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Those that are made.
+    pub new: NamespaceFlags,
+    joined: Vec<(NamespaceFlags, PathBuf, Origin)>,
+    origins: Vec<(NamespaceFlags, Origin)>,
+}
+
+impl Namespaces {
+    /// Reads `/linux/namespaces`.
+    pub fn of(spec: &Spec) -> Self {
+        let mut all = Self { new: NamespaceFlags::empty(), joined: Vec::new(), origins: Vec::new() };
+        for (index, namespace) in spec.linux.namespaces.iter().enumerate() {
+            let kind = flag(namespace.kind);
+            let origin = Origin::index("/linux/namespaces", index);
+            all.origins.push((kind, origin.clone()));
+            match &namespace.path {
+                Some(path) => all.joined.push((kind, PathBuf::from(path), origin)),
+                None => all.new |= kind,
+            }
+        }
+        all
+    }
+
+    /// New or joined.
+    pub fn has(&self, kind: NamespaceFlags) -> bool {
+        self.new.contains(kind) || self.joins(kind)
+    }
+
+    /// Joined by path.
+    pub fn joins(&self, kind: NamespaceFlags) -> bool {
+        self.path_of(kind).is_some()
+    }
+
+    /// The path of a namespace that is joined.
+    pub fn path_of(&self, kind: NamespaceFlags) -> Option<(&Path, &Origin)> {
+        self.joined.iter().find(|(joined, ..)| *joined == kind).map(|(_, path, origin)| (path.as_path(), origin))
+    }
+
+    /// Where a namespace is asked for.
+    pub fn origin_of(&self, kind: NamespaceFlags) -> Origin {
+        let known = self.origins.iter().find(|(known, _)| *known == kind);
+        known.map_or("/linux/namespaces".into(), |(_, origin)| origin.clone())
+    }
+
+    /// What `clone3` makes: all but the cgroup namespace, whose root is the cgroup of its maker and which the init therefore makes
+    /// once it is in its cgroup, and the time namespace, whose offsets must be set before its first process.
+    pub fn to_clone(&self) -> NamespaceFlags {
+        self.new - NamespaceFlags::CGROUP - NamespaceFlags::TIME
+    }
+
+    /// The steps that enter existing namespaces, but for two: the PID namespace is entered by the host's side (setns(2) moves only
+    /// the children), and the user namespace, which comes first and may own the others.
+    pub(crate) fn join(&self, steps: &mut Steps<Action>) {
+        let user = self.joined.iter().filter(|(kind, ..)| *kind == NamespaceFlags::USER);
+        let others = self.joined.iter().filter(|(kind, ..)| !(NamespaceFlags::USER | NamespaceFlags::PID).contains(*kind));
+        for (kind, path, origin) in user.chain(others) {
+            steps.push(Action::JoinNamespace(*kind, path.clone()), origin.clone());
+        }
+    }
+}
+
+fn flag(kind: NamespaceType) -> NamespaceFlags {
+    match kind {
+        NamespaceType::Pid => NamespaceFlags::PID,
+        NamespaceType::Network => NamespaceFlags::NETWORK,
+        NamespaceType::Mount => NamespaceFlags::MOUNT,
+        NamespaceType::Ipc => NamespaceFlags::IPC,
+        NamespaceType::Uts => NamespaceFlags::UTS,
+        NamespaceType::User => NamespaceFlags::USER,
+        NamespaceType::Cgroup => NamespaceFlags::CGROUP,
+        NamespaceType::Time => NamespaceFlags::TIME,
+    }
+}
+
+/// The maps of a new user namespace: uids, gids.
+pub fn id_maps(spec: &Spec) -> (Vec<IdMapping>, Vec<IdMapping>) {
+    (mappings(&spec.linux.uid_mappings), mappings(&spec.linux.gid_mappings))
+}
+
+/// Mappings as the plan has them.
+pub fn mappings(list: &[spec::IdMapping]) -> Vec<IdMapping> {
+    list.iter().map(|map| IdMapping { container: map.container_id, host: map.host_id, size: map.size }).collect()
+}
+
+/// `/linux/timeOffsets` as `/proc/self/timens_offsets` takes them; none if no time namespace is made, an empty list if one is made
+/// without offsets (it still needs the host's side, since it holds the children of its maker).
+pub fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Option<Vec<(&'static str, i64, u32)>> {
+    let offset = |clock| {
+        let offset = spec.linux.time_offsets.get(clock)?;
+        Some((clock, offset.secs, offset.nanosecs))
+    };
+    namespaces.new.contains(NamespaceFlags::TIME).then(|| ["monotonic", "boottime"].into_iter().filter_map(offset).collect())
+}

@@ -1,0 +1,261 @@
+//! The program: what runs, as whom, with what rights and limits.
+
+use std::ffi::CString;
+use std::fmt;
+use std::path::PathBuf;
+
+use cloison_linux::capability::{Capability, CapabilitySet};
+use cloison_linux::launch::{self, LaunchProgram, LaunchStep};
+use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
+use cloison_linux::signals::SignalSet;
+use cloison_linux::{Resource, Rlimit};
+
+use super::action::Action;
+use super::{Options, Steps};
+use crate::errno::Text;
+use crate::spec::{self, Problem, Process, Spec};
+
+/// What is executed at the end of a container's birth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    /// `argv`; the first says what is executed.
+    pub args: Vec<CString>,
+    /// The environment; each name once.
+    pub env: Vec<CString>,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// The five sets of capabilities.
+    pub capabilities: Capabilities,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// Limits, set last so that they bind the program and not us.
+    pub limits: Vec<(Resource, Rlimit)>,
+    /// How many descriptors it gets beside the standard streams.
+    pub preserve_fds: u32,
+}
+
+/// The five sets of capabilities(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// What `execve` can ever give.
+    pub bounding: CapabilitySet,
+    /// What is in force.
+    pub effective: CapabilitySet,
+    /// What may be put in force.
+    pub permitted: CapabilitySet,
+    /// What file capabilities may add to.
+    pub inheritable: CapabilitySet,
+    /// What a program without file capabilities keeps.
+    pub ambient: CapabilitySet,
+}
+
+impl Program {
+    /// What the launch does before `execve(2)`, in this order.
+    ///
+    /// Capabilities go last among the ids, since changing those needs them; the limits come first, since the kernel checks them against
+    /// privileges that are gone later.
+    pub fn launch_steps(&self) -> Vec<LaunchStep> {
+        let Capabilities { bounding, effective, permitted, inheritable, ambient } = self.capabilities;
+        let mut steps = Vec::with_capacity(16);
+        steps.push(LaunchStep::CloseFrom(3 + self.preserve_fds));
+        steps.extend(self.limits.iter().map(|(resource, limit)| LaunchStep::Limit(*resource, *limit)));
+        steps.push(LaunchStep::LimitBounding(bounding));
+        steps.push(LaunchStep::SetGroups(self.groups.clone()));
+        steps.push(LaunchStep::SetGid(self.gid));
+        if self.uid == 0 {
+            steps.push(LaunchStep::SetUid(0));
+        } else {
+            steps.push(LaunchStep::KeepCapabilities(true));
+            steps.push(LaunchStep::SetUid(self.uid));
+            steps.push(LaunchStep::KeepCapabilities(false));
+        }
+        steps.push(LaunchStep::SetCapabilities { effective, permitted, inheritable });
+        steps.push(LaunchStep::ClearAmbient);
+        if !ambient.is_empty() {
+            steps.push(LaunchStep::RaiseAmbient(ambient));
+        }
+        if self.no_new_privileges {
+            steps.push(LaunchStep::NoNewPrivileges);
+        }
+        steps.push(LaunchStep::ResetSignals);
+        steps.push(LaunchStep::SetSignalMask(SignalSet::NONE));
+        steps
+    }
+
+    /// A failed launch in the words that engines look for.
+    pub fn describe(&self, failure: launch::Failure) -> String {
+        match failure.at {
+            launch::FailedAt::Program(_) => {
+                let name = self.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                format!("exec: {name:?}: {}", Text(failure.errno))
+            }
+            at => format!("{}: {}", at.describe(&self.launch_steps(), &LaunchProgram::default()), Text(failure.errno)),
+        }
+    }
+
+    /// Reads `/process`.
+    pub(crate) fn of(spec: &Spec, options: &Options, warnings: &mut Vec<Problem>) -> Self {
+        let process = &spec.process;
+        Self {
+            args: process.args.iter().map(|arg| c_string(arg)).collect(),
+            env: environment(&process.env),
+            uid: process.user.uid,
+            gid: process.user.gid,
+            groups: process.user.additional_gids.clone(),
+            capabilities: capabilities(process, warnings),
+            no_new_privileges: process.no_new_privileges,
+            limits: limits(spec),
+            preserve_fds: options.preserve_fds,
+        }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let args: Vec<_> = self.args.iter().map(|arg| format!("{:?}", arg.to_string_lossy())).collect();
+        writeln!(f, "  execute {}  [/process/args]", args.join(" "))?;
+        writeln!(f, "  with {} descriptors beside the standard streams  [--preserve-fds]", self.preserve_fds)?;
+        writeln!(f, "  as uid {} gid {} groups {:?}  [/process/user]", self.uid, self.gid, self.groups)?;
+        for (resource, limit) in &self.limits {
+            let [soft, hard] = [limit.current, limit.maximum].map(|value| value.map_or("unlimited".to_owned(), |n| n.to_string()));
+            writeln!(f, "  limit {resource:?} soft {soft} hard {hard}  [/process/rlimits]")?;
+        }
+        let Capabilities { bounding, effective, permitted, inheritable, ambient } = self.capabilities;
+        let sets = [
+            ("bounding", bounding),
+            ("effective", effective),
+            ("permitted", permitted),
+            ("inheritable", inheritable),
+            ("ambient", ambient),
+        ];
+        for (name, set) in sets {
+            writeln!(f, "  {name} capabilities {set}  [/process/capabilities/{name}]")?;
+        }
+        if self.no_new_privileges {
+            writeln!(f, "  no new privileges  [/process/noNewPrivileges]")?;
+        }
+        Ok(())
+    }
+}
+
+/// A string that `spec` has checked to be without NUL bytes.
+pub fn c_string(text: &str) -> CString {
+    CString::new(text.replace('\0', "")).unwrap_or_default()
+}
+
+/// The environment with each name once, in the order of first appearance; of several values the last wins.
+fn environment(env: &[String]) -> Vec<CString> {
+    let name = |entry: &str| entry.split_once('=').map_or(entry, |(name, _)| name).to_owned();
+    let mut unique: Vec<(String, &str)> = Vec::with_capacity(env.len());
+    for entry in env {
+        let name = name(entry);
+        match unique.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, value)) => *value = entry,
+            None => unique.push((name, entry)),
+        }
+    }
+    unique.iter().map(|(_, entry)| c_string(entry)).collect()
+}
+
+fn resource(kind: spec::RlimitType) -> Resource {
+    use spec::RlimitType as Named;
+    match kind {
+        Named::Cpu => Resource::Cpu,
+        Named::Fsize => Resource::Fsize,
+        Named::Data => Resource::Data,
+        Named::Stack => Resource::Stack,
+        Named::Core => Resource::Core,
+        Named::Rss => Resource::Rss,
+        Named::Nproc => Resource::Nproc,
+        Named::Nofile => Resource::Nofile,
+        Named::Memlock => Resource::Memlock,
+        Named::As => Resource::As,
+        Named::Locks => Resource::Locks,
+        Named::Sigpending => Resource::Sigpending,
+        Named::Msgqueue => Resource::Msgqueue,
+        Named::Nice => Resource::Nice,
+        Named::Rtprio => Resource::Rtprio,
+        Named::Rttime => Resource::Rttime,
+    }
+}
+
+/// `/process/rlimits`.
+pub fn limits(spec: &Spec) -> Vec<(Resource, Rlimit)> {
+    let finite = |value: u64| (value != u64::MAX).then_some(value);
+    let limit = |limit: &spec::Rlimit| {
+        (resource(limit.kind), Rlimit { current: finite(limit.soft), maximum: finite(limit.hard) })
+    };
+    spec.process.rlimits.iter().map(limit).collect()
+}
+
+fn capabilities(process: &Process, warnings: &mut Vec<Problem>) -> Capabilities {
+    let Some(wanted) = &process.capabilities else { return Capabilities::default() };
+    let set = |names: &[String]| names.iter().filter_map(|name| Capability::from_name(name)).collect::<CapabilitySet>();
+    let permitted = set(&wanted.permitted);
+    let inheritable = set(&wanted.inheritable);
+    let asked = set(&wanted.ambient);
+    // prctl(2): a capability can be ambient only while it is both permitted and inheritable.
+    let ambient = asked.intersection(permitted).intersection(inheritable);
+    if ambient != asked {
+        warnings.push(Problem {
+            pointer: "/process/capabilities/ambient".to_owned(),
+            message: format!("{} cannot be ambient without being permitted and inheritable; not raised", asked.difference(ambient)),
+        });
+    }
+    Capabilities { bounding: set(&wanted.bounding), effective: set(&wanted.effective), permitted, inheritable, ambient }
+}
+
+/// The steps between the finished root file system and the program.
+pub(crate) fn prepare(spec: &Spec, steps: &mut Steps<Action>) {
+    let process = &spec.process;
+    steps.push(Action::ResetAffinity, "runtime");
+    if let Some(scheduler) = &process.scheduler {
+        steps.push(Action::Scheduler(sched_attr(scheduler)), "/process/scheduler");
+    }
+    if let Some(priority) = &process.io_priority {
+        let class = priority.class.number() as u8;
+        steps.push(Action::IoPriority(class, priority.priority.clamp(0, 7) as u8), "/process/ioPriority");
+    }
+    if let Some(personality) = &spec.linux.personality {
+        steps.push(Action::Personality(personality.domain.number()), "/linux/personality");
+    }
+    if let Some(policy) = &spec.linux.memory_policy {
+        steps.push(Action::MemoryPolicy(memory_policy(policy)), "/linux/memoryPolicy");
+    }
+    let user = &process.user;
+    let path = PathBuf::from(&process.cwd);
+    steps.push(Action::WorkingDirectory { path, uid: user.uid, gid: user.gid }, "/process/cwd");
+    if user.uid != 0 {
+        steps.push(Action::OwnStreams(user.uid), "/process/user/uid");
+    }
+    let home_is_set = process.env.iter().rev().find_map(|entry| entry.strip_prefix("HOME=")).is_some_and(|home| !home.is_empty());
+    if !home_is_set {
+        steps.push(Action::Home(user.uid), "/process/env");
+    }
+    steps.push(Action::FindProgram, "/process/args/0");
+}
+
+fn sched_attr(scheduler: &spec::Scheduler) -> SchedAttr {
+    SchedAttr {
+        policy: scheduler.policy.number(),
+        flags: scheduler.flags.iter().fold(0, |all, flag| all | flag.bit()),
+        nice: scheduler.nice,
+        priority: u32::try_from(scheduler.priority).unwrap_or(0),
+        runtime: scheduler.runtime,
+        deadline: scheduler.deadline,
+        period: scheduler.period,
+        ..SchedAttr::default()
+    }
+}
+
+fn memory_policy(policy: &spec::MemoryPolicy) -> MemoryPolicy {
+    let flags = policy.flags.iter().fold(0, |all, flag| all | flag.bit());
+    MemoryPolicy {
+        mode: (policy.mode.number() | flags).cast_unsigned(),
+        nodes: policy.nodes.as_ref().map(|nodes| nodes.ids().collect()).unwrap_or_default(),
+    }
+}
