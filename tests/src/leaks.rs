@@ -105,8 +105,8 @@ pub(crate) fn remove_directory(dir: &Path) {
     }
 }
 
-/// The children of a process.
-pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+/// The children of a process, of all its threads.
+pub fn children_of(pid: u32) -> Vec<u32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     tasks
         .flatten()

@@ -79,13 +79,21 @@ fn an_unknown_capability_is_a_warning() {
 fn every_capability_of_features_can_be_given() {
     let sandbox = Sandbox::new();
     let features = sandbox.cloison(["features"]).json();
-    let names: Vec<&str> =
-        features["linux"]["capabilities"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let names: Vec<&str> = features["linux"]["capabilities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
     assert_eq!(names.len(), 41, "{names:?}");
     // We cannot give what we do not have.
     let ours = sets(&std::fs::read_to_string("/proc/self/status").unwrap())[3];
-    let given: Vec<&str> =
-        names.iter().enumerate().filter(|(number, _)| ours & (1 << number) != 0).map(|(_, name)| *name).collect();
+    let given: Vec<&str> = names
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| ours & (1 << number) != 0)
+        .map(|(_, name)| *name)
+        .collect();
     assert_eq!(sets(sandbox.busybox(STATUS).capabilities(&given).run().ok())[2], ours);
 }
 
@@ -99,17 +107,24 @@ fn without_the_capability_the_kernel_refuses() {
 }
 
 #[test]
-fn no_set_grows_in_a_user_that_execs_a_setuid_program() {
+fn a_setuid_program_gains_nothing_without_new_privileges() {
     let sandbox = Sandbox::new();
-    let rootfs = cloison_tests::Rootfs::busybox().with(|root| {
-        std::fs::copy(root.join("bin/busybox"), root.join("bin/suid")).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
-        std::fs::set_permissions(root.join("bin/suid"), mode).unwrap();
-    });
-    let bundle = sandbox.bundle(rootfs).args(["suid", "grep", "-E", "^(Uid|Cap)", "/proc/self/status"]);
-    let output = bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})).run();
-    // `noNewPrivileges` is on: the bit in the image counts for nothing.
-    let output = if output.status.success() { output } else { panic!("{}", output.describe()) };
-    assert!(output.stdout.contains("Uid:\t1000\t1000"), "{}", output.stdout);
-    assert_eq!(sets(&output.stdout)[2], 0);
+    let rootfs = || {
+        cloison_tests::Rootfs::debian().with(|root| {
+            std::fs::copy(root.join("bin/grep"), root.join("bin/setuid-grep")).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+            std::fs::set_permissions(root.join("bin/setuid-grep"), mode).unwrap();
+        })
+    };
+    for (no_new_privileges, effective) in [(true, 1000), (false, 0)] {
+        let bundle = sandbox
+            .bundle(rootfs())
+            .args(["setuid-grep", "-E", "^(Uid|Cap)", "/proc/self/status"])
+            .capabilities(&["CAP_KILL"])
+            .set("/process/noNewPrivileges", no_new_privileges)
+            .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+        let output = bundle.run();
+        assert!(output.ok().contains(&format!("Uid:\t1000\t{effective}\t")), "{}", output.stdout);
+        assert_eq!(sets(&output.stdout)[2], if no_new_privileges { 0 } else { CAP_KILL });
+    }
 }

@@ -28,7 +28,8 @@ fn every_limit_can_be_lowered() {
         ("RLIMIT_SIGPENDING", "Max pending signals", 500),
         ("RLIMIT_STACK", "Max stack size", 4_000_000),
     ];
-    let list: Vec<_> = limits.iter().map(|(kind, _, n)| json!({"type": kind, "hard": n, "soft": n / 2})).collect();
+    let list: Vec<_> =
+        limits.iter().map(|(kind, _, n)| json!({"type": kind, "hard": n, "soft": n / 2})).collect();
     let output = sandbox.busybox("cat /proc/self/limits").set("/process/rlimits", list).run();
     for (kind, name, value) in limits {
         let line = output.ok().lines().find(|line| line.starts_with(name)).unwrap();
@@ -42,7 +43,8 @@ fn limits_that_are_not_named_are_inherited() {
     let sandbox = Sandbox::new();
     let ours = fs::read_to_string("/proc/self/limits").unwrap();
     let ours = ours.lines().find(|line| line.starts_with("Max processes")).unwrap();
-    let output = sandbox.busybox("grep 'Max processes' /proc/self/limits").set("/process/rlimits", json!([])).run();
+    let output =
+        sandbox.busybox("grep 'Max processes' /proc/self/limits").set("/process/rlimits", json!([])).run();
     assert_eq!(output.line(), ours.trim());
 }
 

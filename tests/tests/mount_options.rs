@@ -84,7 +84,9 @@ fn options_without_an_effect_of_their_own_are_taken() {
         "nomand",
     ] {
         // Old releases of runc hand some of these to mount(2) as data.
-        if runtime::has_what_runc_has_since("1.2") || !["defaults", "lazytime", "nolazytime"].contains(&option) {
+        if runtime::has_what_runc_has_since("1.2")
+            || !["defaults", "lazytime", "nolazytime"].contains(&option)
+        {
             on_tmpfs(&sandbox, &[option]);
         }
     }
@@ -179,7 +181,10 @@ fn the_other_recursive_options_are_taken() {
         assert_eq!(refused, [""; 0]);
     } else {
         // mount_setattr(2) wants all access time bits cleared together.
-        assert!(refused.iter().all(|option| option.contains("atime") || option.contains("relatime")), "{refused:?}");
+        assert!(
+            refused.iter().all(|option| option.contains("atime") || option.contains("relatime")),
+            "{refused:?}"
+        );
     }
 }
 

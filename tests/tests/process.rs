@@ -28,8 +28,10 @@ fn additional_groups_are_set_and_no_other() {
 fn a_user_is_a_number_whatever_passwd_says() {
     // CVE-2016-3697: a user whose name is a number.
     let sandbox = Sandbox::new();
-    let rootfs = Rootfs::hostile(|root| fs::write(root.join("etc/passwd"), "1000:x:0:0::/:/bin/sh\n").unwrap());
-    let bundle = sandbox.bundle(rootfs).args(["id", "-u"]).set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let rootfs =
+        Rootfs::hostile(|root| fs::write(root.join("etc/passwd"), "1000:x:0:0::/:/bin/sh\n").unwrap());
+    let bundle =
+        sandbox.bundle(rootfs).args(["id", "-u"]).set("/process/user", json!({"uid": 1000, "gid": 1000}));
     assert_eq!(bundle.run().line(), "1000");
 }
 
@@ -44,7 +46,10 @@ fn the_umask_is_set() {
 #[test]
 fn the_working_directory_is_set() {
     let sandbox = Sandbox::new();
-    assert_eq!(sandbox.busybox("pwd; readlink /proc/self/cwd").set("/process/cwd", "/etc").run().ok(), "/etc\n/etc\n");
+    assert_eq!(
+        sandbox.busybox("pwd; readlink /proc/self/cwd").set("/process/cwd", "/etc").run().ok(),
+        "/etc\n/etc\n"
+    );
 }
 
 #[test]
@@ -71,7 +76,8 @@ fn the_users_own_directory_can_be_the_working_directory() {
 #[test]
 fn the_working_directory_may_be_a_link_inside_the_root() {
     let sandbox = Sandbox::new();
-    let rootfs = Rootfs::busybox().with(|root| std::os::unix::fs::symlink("/etc", root.join("link")).unwrap());
+    let rootfs =
+        Rootfs::busybox().with(|root| std::os::unix::fs::symlink("/etc", root.join("link")).unwrap());
     let bundle = sandbox.bundle(rootfs).args(["readlink", "/proc/self/cwd"]).set("/process/cwd", "/link");
     assert_eq!(bundle.run().line(), "/etc");
 }
@@ -79,7 +85,8 @@ fn the_working_directory_may_be_a_link_inside_the_root() {
 #[test]
 fn the_environment_is_that_of_the_specification_only() {
     let sandbox = Sandbox::new();
-    let bundle = sandbox.busybox("env").set("/process/env", json!(["PATH=/bin", "A=1", "EMPTY=", "EQUALS=a=b"]));
+    let bundle =
+        sandbox.busybox("env").set("/process/env", json!(["PATH=/bin", "A=1", "EMPTY=", "EQUALS=a=b"]));
     let mut command = bundle.run_command(&[]);
     bundle.write();
     command.env("FROM_THE_HOST", "1");
@@ -122,6 +129,7 @@ fn an_empty_home_is_filled() {
 
 #[test]
 fn a_broken_passwd_is_no_error() {
+    only_for!(Cloison, "runc takes what is no number for 0, and so the line for root's");
     let sandbox = Sandbox::new();
     let rootfs = Rootfs::hostile(|root| {
         let junk: Vec<u8> = b"\xff\xfe:::\nno colons\nroot:x:notanumber:0::/bad:\n\0\0\0".repeat(1000);
@@ -170,7 +178,10 @@ fn the_program_is_looked_up_in_the_containers_path() {
         })
     };
     let bundle = sandbox.bundle(rootfs()).args(["program", "argument"]);
-    assert_eq!(bundle.set("/process/env", json!(["PATH=/nowhere:/own:/bin"])).run().line(), "/own/program argument");
+    assert_eq!(
+        bundle.set("/process/env", json!(["PATH=/nowhere:/own:/bin"])).run().line(),
+        "/own/program argument"
+    );
     let bundle = sandbox.bundle(rootfs()).args(["program"]).set("/process/env", json!(["PATH=/bin"]));
     bundle.run().refused_saying(&["executable file not found in $path"]);
 }
@@ -188,7 +199,7 @@ fn arguments_are_passed_as_they_are() {
     let odd = ["", " ", "a b", "\"quoted\"", "$HOME", "*", "new\nline", "ünï→cödé", "-n", "--help"];
     let mut args = vec!["sh", "-c", "for a; do printf '<%s>' \"$a\"; done", "sh"];
     args.extend(odd);
-    let expected: String = odd.iter().map(|argument| format!("<{argument}>")).collect();
+    let expected = format!("<{}>", odd.join("><"));
     assert_eq!(sandbox.bundle(Rootfs::busybox()).args(args).run().ok(), expected);
 }
 
@@ -211,7 +222,8 @@ fn a_long_argument_list_is_passed() {
 fn no_new_privileges_is_set_as_asked() {
     let sandbox = Sandbox::new();
     for (value, shown) in [(true, "1"), (false, "0")] {
-        let bundle = sandbox.busybox("grep NoNewPrivs /proc/self/status").set("/process/noNewPrivileges", value);
+        let bundle =
+            sandbox.busybox("grep NoNewPrivs /proc/self/status").set("/process/noNewPrivileges", value);
         assert_eq!(bundle.run().line().split_whitespace().last(), Some(shown));
     }
 }
@@ -235,7 +247,10 @@ fn the_process_starts_with_no_signal_blocked_or_ignored() {
     let command = bundle.run_command(&[]);
     // A caller that ignores SIGCHLD, as some engines' parents do.
     let mut shell = sandbox.bare_command("/bin/sh");
-    shell.args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    shell
+        .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args());
     let output = sandbox.finish(shell);
     assert!(output.ok().contains("SigBlk:\t0000000000000000"), "{}", output.describe());
 }

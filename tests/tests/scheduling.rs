@@ -6,10 +6,14 @@ use cloison_tests::{Sandbox, json, runc_lacks};
 fn the_io_priority_is_set() {
     runc_lacks!("1.2: ioPriority");
     let sandbox = Sandbox::new();
-    for (class, shown) in
-        [("IOPRIO_CLASS_BE", "best-effort: prio 3"), ("IOPRIO_CLASS_IDLE", "idle"), ("IOPRIO_CLASS_RT", "realtime: prio 3")]
-    {
-        let bundle = sandbox.busybox("ionice -p $$").set("/process/ioPriority", json!({"class": class, "priority": 3}));
+    for (class, shown) in [
+        ("IOPRIO_CLASS_BE", "best-effort: prio 3"),
+        ("IOPRIO_CLASS_IDLE", "idle"),
+        ("IOPRIO_CLASS_RT", "realtime: prio 3"),
+    ] {
+        let bundle = sandbox
+            .busybox("ionice -p $$")
+            .set("/process/ioPriority", json!({"class": class, "priority": 3}));
         let output = bundle.run();
         assert!(output.ok().contains(shown), "{class}: {}", output.describe());
     }
@@ -19,7 +23,10 @@ fn the_io_priority_is_set() {
 fn an_unknown_io_class_is_refused() {
     runc_lacks!("1.2: ioPriority");
     let sandbox = Sandbox::new();
-    for wrong in [json!({"class": "IOPRIO_CLASS_FAST", "priority": 3}), json!({"class": "IOPRIO_CLASS_BE", "priority": 8})] {
+    for wrong in [
+        json!({"class": "IOPRIO_CLASS_FAST", "priority": 3}),
+        json!({"class": "IOPRIO_CLASS_BE", "priority": 8}),
+    ] {
         let output = sandbox.busybox("true").set("/process/ioPriority", wrong).run();
         output.refused_saying(&["priority"]);
     }
@@ -96,7 +103,10 @@ fn an_unknown_personality_is_refused() {
 #[test]
 fn the_memory_policy_is_set() {
     runc_lacks!("1.4: memoryPolicy");
-    cloison_tests::skip_unless!(cloison_tests::host::has_file("/proc/self/numa_maps"), "needs a kernel with NUMA");
+    cloison_tests::skip_unless!(
+        cloison_tests::host::has_file("/proc/self/numa_maps"),
+        "needs a kernel with NUMA"
+    );
     let sandbox = Sandbox::new();
     let policy = json!({"mode": "MPOL_BIND", "nodes": "0"});
     let output = sandbox.busybox("head -n 1 /proc/self/numa_maps").set("/linux/memoryPolicy", policy).run();
@@ -107,7 +117,11 @@ fn the_memory_policy_is_set() {
 fn an_unknown_memory_policy_is_refused() {
     runc_lacks!("1.4: memoryPolicy");
     let sandbox = Sandbox::new();
-    for wrong in [json!({"mode": "MPOL_MAGIC"}), json!({"mode": "MPOL_BIND", "nodes": "x"}), json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_MAGIC"]})] {
+    for wrong in [
+        json!({"mode": "MPOL_MAGIC"}),
+        json!({"mode": "MPOL_BIND", "nodes": "x"}),
+        json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_MAGIC"]}),
+    ] {
         let output = sandbox.busybox("true").set("/linux/memoryPolicy", wrong.clone()).run();
         output.refused_saying(&["memory"]);
     }

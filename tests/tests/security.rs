@@ -1,0 +1,329 @@
+//! Known holes of this kind of program, each a test named after it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use cloison_tests::{Bundle, Rootfs, Sandbox, json, only_for, runc_lacks, runtime};
+
+fn script(root: &Path, name: &str, text: &str) {
+    fs::write(root.join(name), text).unwrap();
+    fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Runs a command line with descriptors of host directories open, as a leaking engine would.
+fn with_leaked_descriptors(sandbox: &Sandbox, command: &Command) -> Command {
+    let mut shell = sandbox.bare_command("/bin/bash");
+    shell.args(["-c", "exec 3</ 4</etc 7</proc 9</sys/fs/cgroup 20</; exec \"$0\" \"$@\""]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell
+}
+
+#[test]
+fn cve_2024_21626_no_descriptor_of_the_host_is_inherited() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.bundle(Rootfs::busybox()).args(["ls", "/proc/self/fd"]);
+    bundle.write();
+    let output = sandbox.finish(with_leaked_descriptors(&sandbox, &bundle.run_command(&[])));
+    // Three streams, and the directory that ls itself has open.
+    assert_eq!(output.ok(), "0\n1\n2\n3\n");
+}
+
+#[test]
+fn cve_2024_21626_the_working_directory_is_never_outside() {
+    let sandbox = Sandbox::new();
+    for number in 3..=20 {
+        let bundle = sandbox.busybox("pwd -P; cat ../../../../etc/hostname; ls ..");
+        let bundle = bundle.set("/process/cwd", format!("/proc/self/fd/{number}"));
+        bundle.write();
+        let output = sandbox.finish(with_leaked_descriptors(&sandbox, &bundle.run_command(&[])));
+        assert_eq!(output.code(), 1, "{number}: {}", output.describe());
+        assert_eq!(output.stdout, "", "{number}: {}", output.describe());
+    }
+}
+
+#[test]
+fn cve_2024_21626_preserved_descriptors_are_not_a_way_out() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox("pwd -P; ls ..").set("/process/cwd", "/proc/self/fd/3");
+    bundle.write();
+    let output =
+        sandbox.finish(with_leaked_descriptors(&sandbox, &bundle.run_command(&["--preserve-fds", "1"])));
+    assert_eq!(output.code(), 1, "{}", output.describe());
+}
+
+#[test]
+fn preserved_descriptors_are_passed_on_and_no_other() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.file("first", "one");
+    let second = sandbox.file("second", "two");
+    let bundle = sandbox.busybox("cat <&3; cat <&4; ls /proc/self/fd | wc -l");
+    bundle.write();
+    let command = bundle.run_command(&["--preserve-fds", "2"]);
+    let mut shell = sandbox.bare_command("/bin/bash");
+    shell.args(["-c", "exec 3<\"$0\" 4<\"$1\" 5</ 6</etc; shift; exec \"$@\""]).args([&first, &second]);
+    shell.arg(command.get_program()).args(command.get_args());
+    // 0, 1, 2, 3, 4 and the directory that ls has open.
+    let output = sandbox.finish(shell);
+    assert_eq!(output.ok(), "onetwo6\n");
+}
+
+#[test]
+fn cve_2019_5736_the_runtime_cannot_be_overwritten_from_inside() {
+    let sandbox = Sandbox::new();
+    let binary = runtime::binary();
+    let before = fs::read(binary).unwrap();
+    // The container's program is whatever the runtime runs as.
+    let rootfs = Rootfs::hostile(|root| script(root, "evil", "#!/proc/self/exe\n"));
+    let bundle = sandbox.bundle(rootfs).args(["/evil"]).writable();
+    // Not a success of ours: the script's interpreter is not the runtime, or it cannot run at all.
+    let output = bundle.run();
+    assert_ne!(output.code(), 0, "{}", output.describe());
+    assert!(!output.stdout.to_lowercase().contains("usage"), "the runtime ran inside: {}", output.describe());
+    assert!(fs::read(binary).unwrap() == before, "the runtime is as it was");
+}
+
+#[test]
+fn cve_2019_5736_the_waiting_init_is_not_the_runtimes_own_file() {
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().create();
+    let link = fs::read_link(format!("/proc/{}/exe", container.pid())).unwrap();
+    let attempt = fs::OpenOptions::new().write(true).open(format!("/proc/{}/exe", container.pid()));
+    container.delete_force().ok();
+    assert_ne!(link, runtime::binary());
+    if let Ok(file) = attempt {
+        let error = std::io::Write::write(&mut &file, b"x").expect_err("it must be sealed");
+        assert!(error.raw_os_error().is_some(), "{error}");
+    }
+}
+
+#[test]
+fn cve_2019_19921_proc_as_a_symlink_is_refused() {
+    // Also CVE-2023-27561 and CVE-2023-28642.
+    let sandbox = Sandbox::new();
+    for path in ["proc", "sys"] {
+        let rootfs = Rootfs::hostile(move |root| {
+            fs::remove_dir(root.join(path)).unwrap();
+            fs::create_dir_all(root.join("fake")).unwrap();
+            symlink("/fake", root.join(path)).unwrap();
+        });
+        let output = sandbox.bundle(rootfs).args(["true"]).run();
+        output.refused_saying(&[path]);
+    }
+}
+
+#[test]
+fn cve_2019_16884_only_procfs_is_mounted_over_proc() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.directory("fake");
+    let mut places = vec![("bind", "/proc"), ("tmpfs", "/proc"), ("bind", "/proc/self")];
+    if runtime::has_what_runc_has_since("1.2") {
+        places.push(("tmpfs", "/proc/self/attr"));
+    }
+    for (kind, destination) in places {
+        let bundle = sandbox.busybox("true").mount(
+            kind,
+            &fake,
+            destination,
+            if kind == "bind" { &["bind"] } else { &[] },
+        );
+        let output = bundle.run();
+        output.refused_saying(&["/proc"]);
+    }
+}
+
+#[test]
+fn cve_2019_18837_a_mount_destination_through_links_stays_inside() {
+    // Also the static form of CVE-2021-30465.
+    let sandbox = Sandbox::new();
+    let outside = sandbox.directory("outside");
+    for target in
+        [outside.to_str().unwrap().to_owned(), format!("../../../../../../../..{}", outside.display())]
+    {
+        let rootfs = Rootfs::hostile(move |root| symlink(&target, root.join("door")).unwrap());
+        let bundle =
+            sandbox.bundle(rootfs).args(["sh", "-c", "touch /door/deep/x && ls /door/deep"]).writable();
+        let output = bundle.mount("tmpfs", "tmpfs", "/door/deep", &[]).run();
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{}", output.describe());
+        if output.status.success() {
+            assert_eq!(output.stdout, "x\n");
+        }
+    }
+}
+
+#[test]
+fn cve_2021_30465_a_mount_destination_exchanged_meanwhile_stays_inside() {
+    runc_lacks!("1.2: directories made through a descriptor, CVE-2024-45310");
+    let sandbox = Sandbox::new();
+    let outside = sandbox.directory("outside");
+    let target = outside.clone();
+    let rootfs = Rootfs::hostile(move |root| {
+        fs::create_dir_all(root.join("vol/a")).unwrap();
+        symlink(&target, root.join("vol/b")).unwrap();
+    });
+    let bundle = sandbox
+        .bundle(rootfs)
+        .args(["true"])
+        .writable()
+        .mount("tmpfs", "tmpfs", "/vol/a/deep", &["size=64k"])
+        .mount("tmpfs", "tmpfs", "/vol/a/deeper/still", &["size=64k"]);
+    bundle.write();
+    let volume = bundle.rootfs().join("vol");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let (a, b) = (volume.join("a"), volume.join("b"));
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(rustix::fs::CWD, &a, rustix::fs::CWD, &b, exchange).unwrap();
+            }
+        });
+        for _ in 0..40 {
+            // It may fail: the paths are gone half of the time.
+            sandbox.finish(bundle.run_command(&[]));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let made: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(made.is_empty(), "CVE-2024-45310 as well: made on the host: {made:?}");
+}
+
+/// A root file system whose `/dev` is bound from a directory with a `null` of the enemy's.
+fn with_planted_null<'s>(sandbox: &'s Sandbox, args: &[&str]) -> Bundle<'s> {
+    let rootfs = Rootfs::hostile(|root| {
+        fs::create_dir(root.join("planted")).unwrap();
+        symlink("/etc/passwd", root.join("planted/null")).unwrap();
+        fs::write(root.join("secret"), "a secret").unwrap();
+    });
+    let bundle = sandbox.bundle(rootfs).args(args.iter().copied());
+    let planted = bundle.rootfs().join("planted");
+    bundle.writable().edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        mounts.push(json!({
+            "destination": "/dev", "type": "bind", "source": planted.to_str().unwrap(), "options": ["rbind", "rw"],
+        }));
+    })
+}
+
+#[test]
+fn cve_2025_31133_a_masked_path_is_not_bound_from_the_images_null() {
+    runc_lacks!("1.2: masked paths are bound from a verified /dev/null");
+    let sandbox = Sandbox::new();
+    let output =
+        with_planted_null(&sandbox, &["cat", "/secret"]).set("/linux/maskedPaths", json!(["/secret"])).run();
+    assert!(!output.stdout.contains("root:x"), "the link was followed: {}", output.describe());
+    assert!(!output.stdout.contains("a secret"), "the mask is missing: {}", output.describe());
+}
+
+#[test]
+fn cve_2026_41579_dev_as_a_symlink_makes_nothing_outside() {
+    runc_lacks!("1.5: links in /dev made through a descriptor");
+    let sandbox = Sandbox::new();
+    let outside = sandbox.directory("outside");
+    let target = outside.clone();
+    let rootfs = Rootfs::hostile(move |root| {
+        fs::remove_dir(root.join("dev")).unwrap();
+        symlink(&target, root.join("dev")).unwrap();
+    });
+    // No mount on /dev: the nodes and links go where /dev leads.
+    let bundle = sandbox.bundle(rootfs).args(["true"]).writable().edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    });
+    let output = bundle.run();
+    let made: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(made.is_empty(), "made on the host: {made:?}: {}", output.describe());
+}
+
+#[test]
+fn a_device_through_a_link_makes_nothing_outside() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.directory("outside");
+    let target = outside.clone();
+    let rootfs = Rootfs::hostile(move |root| symlink(&target, root.join("door")).unwrap());
+    let devices = json!([{"path": "/door/x", "type": "c", "major": 1, "minor": 3}]);
+    let output = sandbox.bundle(rootfs).args(["true"]).writable().set("/linux/devices", devices).run();
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{}", output.describe());
+}
+
+#[test]
+fn a_working_directory_through_a_link_makes_nothing_outside() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.directory("outside");
+    let target = outside.clone();
+    let rootfs = Rootfs::hostile(move |root| symlink(&target, root.join("door")).unwrap());
+    let bundle = sandbox.bundle(rootfs).args(["pwd"]).writable().set("/process/cwd", "/door/made");
+    let output = bundle.run();
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{}", output.describe());
+}
+
+#[test]
+fn passwd_through_a_link_is_not_the_hosts() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.file("passwd", "root:x:0:0::/from-the-host:/bin/sh\n");
+    let rootfs = Rootfs::hostile(move |root| {
+        fs::remove_file(root.join("etc/passwd")).unwrap();
+        symlink(&outside, root.join("etc/passwd")).unwrap();
+    });
+    let output = sandbox.bundle(rootfs).args(["sh", "-c", "echo $HOME"]).run();
+    assert!(!output.stdout.contains("from-the-host"), "{}", output.describe());
+}
+
+#[test]
+fn masked_and_readonly_paths_through_links_touch_nothing_outside() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.directory("outside");
+    let target = outside.clone();
+    let rootfs = Rootfs::hostile(move |root| symlink(&target, root.join("door")).unwrap());
+    let bundle = sandbox
+        .bundle(rootfs)
+        .args(["echo", "fine"])
+        .set("/linux/maskedPaths", json!(["/door"]))
+        .set("/linux/readonlyPaths", json!(["/door"]));
+    let output = bundle.run();
+    assert!(output.status.success() || output.code() == 1, "{}", output.describe());
+    fs::write(outside.join("still-writable"), "").unwrap();
+}
+
+#[test]
+fn tmpcopyup_copies_links_and_does_not_follow_them() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.directory("outside");
+    fs::write(outside.join("secret"), "of the host").unwrap();
+    let target = outside.clone();
+    let rootfs = Rootfs::hostile(move |root| {
+        fs::create_dir(root.join("covered")).unwrap();
+        symlink(&target, root.join("covered/link")).unwrap();
+    });
+    let bundle = sandbox.bundle(rootfs).args([
+        "sh",
+        "-c",
+        "cat /covered/link/secret 2>/dev/null; readlink /covered/link",
+    ]);
+    let output = bundle.mount("tmpfs", "tmpfs", "/covered", &["tmpcopyup"]).run();
+    assert_eq!(output.line(), outside.to_str().unwrap());
+}
+
+#[test]
+fn the_waiting_init_cannot_be_read_by_its_peers() {
+    only_for!(Cloison, "runc's init can be read");
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().create();
+    let owner = fs::metadata(format!("/proc/{}/environ", container.pid())).unwrap();
+    container.delete_force().ok();
+    // What is not dumpable belongs to root, and needs CAP_SYS_PTRACE.
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0);
+}
+
+#[test]
+fn the_state_directory_is_closed_to_others() {
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().create();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&sandbox.root().join(container.id())), 0o711);
+    let state = mode(&sandbox.root().join(container.id()).join("state.json"));
+    assert_eq!(state & 0o022, 0, "nobody else may write it: {state:o}");
+    container.delete_force().ok();
+}

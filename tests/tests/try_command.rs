@@ -1,0 +1,112 @@
+//! `cloison try`: a throw-away container over what is there.
+
+use std::fs;
+use std::path::Path;
+
+use cloison_tests::{Rootfs, Sandbox, only_for};
+
+#[test]
+fn try_runs_a_command_over_the_hosts_own_root() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let output = sandbox.cloison(["try", "--", "cat", "/etc/os-release"]);
+    assert_eq!(output.ok(), fs::read_to_string("/etc/os-release").unwrap());
+}
+
+#[test]
+fn try_leaves_no_trace_of_what_it_changed() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let mark = format!("/etc/{}", sandbox.name());
+    let output = sandbox.cloison(["try", "--", "sh", "-c", &format!("touch {mark} && ls {mark}")]);
+    assert_eq!(output.line(), mark);
+    assert!(!Path::new(&mark).exists());
+}
+
+#[test]
+fn try_can_remove_everything_it_sees() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let rootfs = sandbox.bundle(Rootfs::busybox()).rootfs();
+    let before = fs::read_dir(rootfs.join("etc")).unwrap().count();
+    let output = sandbox.cloison([
+        "try",
+        "--rootfs",
+        rootfs.to_str().unwrap(),
+        "--",
+        "sh",
+        "-c",
+        "rm -rf /etc /home; ls /",
+    ]);
+    assert!(!output.ok().contains("home"), "{}", output.describe());
+    assert_eq!(fs::read_dir(rootfs.join("etc")).unwrap().count(), before);
+}
+
+#[test]
+fn try_has_namespaces_of_its_own() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let output =
+        sandbox.cloison(["try", "--", "sh", "-c", "echo $$; readlink /proc/self/ns/uts; ls /sys/class/net"]);
+    let lines: Vec<&str> = output.ok().lines().collect();
+    assert_eq!(lines[0], "1");
+    assert_ne!(lines[1], fs::read_link("/proc/self/ns/uts").unwrap().to_str().unwrap());
+    assert!(!lines.iter().any(|name| name.starts_with("eth")), "{lines:?}");
+}
+
+#[test]
+fn try_passes_the_exit_code_on() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.cloison(["try", "--", "sh", "-c", "exit 42"]).code(), 42);
+    assert_eq!(sandbox.cloison(["try", "sh", "-c", "exit 43"]).code(), 43);
+}
+
+#[test]
+fn try_passes_standard_input_on() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let input = sandbox.file("input", "to be counted");
+    let mut command = sandbox.command(["try", "--", "wc", "-c"]);
+    command.stdin(fs::File::open(input).unwrap());
+    assert_eq!(sandbox.finish(command).line(), "13");
+}
+
+#[test]
+fn try_says_when_the_command_is_not_there() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    sandbox
+        .cloison(["try", "--", "no-such-command"])
+        .refused_saying(&["executable file not found", "no-such-command"]);
+    sandbox.cloison(["try", "--rootfs", "/no/such/dir", "--", "true"]).refused_saying(&["/no/such/dir"]);
+}
+
+#[test]
+fn try_twice_at_once_does_no_harm() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let runs: Vec<_> = (0..4)
+        .map(|_| sandbox.spawn(sandbox.command(["try", "--", "sh", "-c", "touch /etc/x; sleep 0.2"])))
+        .collect();
+    for run in runs {
+        run.wait().ok();
+    }
+}
+
+#[test]
+fn try_that_is_killed_leaves_nothing_mounted() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let run = sandbox.spawn(sandbox.command(["try", "--", "sh", "-c", "echo ready; sleep 1000"]));
+    run.until_prints("ready");
+    run.signal(rustix::process::Signal::TERM);
+    // PID 1 of a namespace ignores it, a shell that has no trap for it.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    run.signal(rustix::process::Signal::KILL);
+    run.wait();
+    let list = sandbox.cloison(["list", "-q"]);
+    for id in list.ok().lines() {
+        sandbox.container(id).delete_force().ok();
+    }
+}
