@@ -1,0 +1,32 @@
+//! Writes the text of `--version`, with the commit where there is one to name.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+/// The newest runtime-spec whose every field the runtime knows.
+const SPEC_VERSION: &str = "1.3.0";
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=CLOISON_COMMIT");
+    let version = env::var("CARGO_PKG_VERSION").expect("cargo sets the package's version");
+    let commit =
+        env::var("CLOISON_COMMIT").ok().or_else(commit_of_work_tree).map(|id| format!("commit: {id}\n"));
+    // clap puts the program's name and a blank before it.
+    let text = format!("version {version}\n{}spec: {SPEC_VERSION}", commit.unwrap_or_default());
+    let out = env::var_os("OUT_DIR").expect("cargo sets the output directory");
+    fs::write(Path::new(&out).join("version.txt"), text).expect("the output directory is writable");
+}
+
+/// The commit that is checked out, or nothing when the sources do not come from git (a package's archive).
+fn commit_of_work_tree() -> Option<String> {
+    // The log of HEAD changes with each commit and each checkout; HEAD itself only with the latter.
+    let log = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.git/logs/HEAD"));
+    if !log.exists() {
+        return None;
+    }
+    println!("cargo::rerun-if-changed={}", log.display());
+    let output = Command::new("git").args(["rev-parse", "HEAD"]).output().ok()?;
+    let id = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| id.trim().to_owned())
+}

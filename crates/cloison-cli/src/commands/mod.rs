@@ -1,0 +1,99 @@
+//! One file a command: its options, and the few lines that ask the library.
+
+mod create;
+mod delete;
+mod features;
+mod kill;
+mod list;
+mod plan;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod try_command;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use cloison::lifecycle::Runtime;
+use serde::Serialize;
+use serde_json::ser::{PrettyFormatter, Serializer};
+
+use crate::error::Error;
+
+pub(crate) use try_command::TryError;
+
+/// A command with its options.
+///
+/// clap builds what is deferred only for the command that was given: the other ten cost a name each.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub(crate) enum Command {
+    /// create a container whose process waits for start
+    Create(create::Create),
+    /// start the process of a created container
+    Start(start::Start),
+    /// create a container, start it, and wait for it to end
+    Run(run::Run),
+    /// print a container's state as JSON
+    State(state::State),
+    /// send a signal to a container's first process
+    Kill(kill::Kill),
+    /// remove a container and all that it holds
+    Delete(delete::Delete),
+    /// list the containers below the root
+    List(list::List),
+    /// write a config.json to start from
+    Spec(spec::Spec),
+    /// print what this runtime can do as JSON
+    Features(features::Features),
+    /// print each step that creating a container would take, and take none
+    Plan(plan::Plan),
+    /// run a command in a throw-away container over a copy-on-write view of a directory
+    Try(try_command::Try),
+}
+
+impl Command {
+    /// Carries the command out. `root_is_given` says whether the runtime's root is the user's choice.
+    ///
+    /// # Errors
+    /// What failed; nothing has been printed about it yet.
+    pub(crate) fn run(self, runtime: &Runtime, root_is_given: bool) -> Result<ExitCode, Error> {
+        match self {
+            Self::Create(command) => command.run(runtime),
+            Self::Start(command) => command.run(runtime),
+            Self::Run(command) => command.run(runtime),
+            Self::State(command) => command.run(runtime),
+            Self::Kill(command) => command.run(runtime),
+            Self::Delete(command) => command.run(runtime),
+            Self::List(command) => command.run(runtime, root_is_given),
+            Self::Spec(command) => command.run(),
+            Self::Features(_) => features::Features::run(),
+            Self::Plan(command) => command.run(runtime),
+            Self::Try(command) => command.run(runtime),
+        }
+    }
+}
+
+/// Prints in one write, so that who reads a pipe gets all or nothing.
+pub(crate) fn print(bytes: &[u8]) -> Result<ExitCode, Error> {
+    /// As a shell tells of a program that `SIGPIPE` has killed.
+    const BROKEN_PIPE: u8 = 128 + 13;
+    let mut output = io::stdout().lock();
+    match output.write_all(bytes).and_then(|()| output.flush()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            log::debug!("whoever reads standard output has enough of it");
+            Ok(ExitCode::from(BROKEN_PIPE))
+        }
+        Err(error) => Err(Error::Output(error)),
+    }
+}
+
+/// JSON with one member a line.
+fn indented(value: &impl Serialize, indent: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::with_capacity(4096);
+    value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(indent)))?;
+    Ok(text)
+}

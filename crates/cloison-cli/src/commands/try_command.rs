@@ -1,0 +1,230 @@
+//! `cloison try`: a container with no bundle, no image, and nothing left of it afterwards.
+//!
+//! The command gets a view of a directory in which it may change everything: an overlay whose upper layer is a tmpfs. Both are
+//! mounted in a mount namespace of this process alone, so the kernel takes them away when the process ends, however it ends.
+//! From there on it is an ordinary container, run from an ordinary bundle that lies on the same tmpfs.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
+
+use clap::Args;
+use cloison::id::ContainerId;
+use cloison::lifecycle::{self, CreateOptions, RunOptions, Runtime};
+use cloison::spec::{Root, Spec};
+use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::{
+    Errno, FsMountFlags, Kernel, Linux, Mode, MountAttrFlags, MountPropagationFlags, OFlags,
+};
+
+use crate::args::path;
+use crate::error::Error;
+
+#[derive(Debug, Args)]
+pub(crate) struct Try {
+    /// Directory to look at; nothing in it is changed
+    #[arg(long, value_name = "DIR", default_value = "/", value_parser = path())]
+    rootfs: PathBuf,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Command to run [default: sh]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    command: Vec<OsString>,
+}
+
+/// Why there is no throw-away root file system.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TryError {
+    /// This process gets no mount namespace of its own.
+    #[error("cannot make a mount namespace")]
+    Namespace(#[source] Errno),
+    /// The mounts of the namespace stay tied to those of the host.
+    #[error("cannot keep mounts from spreading to the host")]
+    Propagation(#[source] Errno),
+    /// A directory cannot be opened or made, or is none.
+    #[error("cannot use the directory {path:?}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: Errno,
+    },
+    /// A file system cannot be mounted.
+    #[error("cannot mount a file system of type {fs_type}{log}")]
+    Mount {
+        /// Its type.
+        fs_type: &'static str,
+        /// What the kernel says about it, after a colon.
+        log: String,
+        /// Its errno.
+        #[source]
+        error: Errno,
+    },
+    /// A word of the command is not UTF-8, as all text of a configuration has to be.
+    #[error("the command has a word that is not UTF-8: {0:?}")]
+    Word(OsString),
+}
+
+impl Try {
+    /// Runs the command; the exit code is the command's own, or 128 and the signal that killed it.
+    pub(crate) fn run(self, runtime: &Runtime) -> Result<ExitCode, Error> {
+        let spec = self.spec()?;
+        let bundle = throw_away_bundle(&self.rootfs)?;
+        let config = bundle.join("config.json");
+        fs::write(&config, spec.to_json()).map_err(|error| Error::Write { path: config, error })?;
+        let create = CreateOptions {
+            id: ContainerId::parse(&format!("try-{}", process::id()))?,
+            bundle,
+            config: None,
+            pid_file: None,
+            console_socket: None,
+            pidfd_socket: None,
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+        };
+        let options = RunOptions { create, detach: false, keep: false, no_subreaper: false };
+        Ok(ExitCode::from(lifecycle::run(runtime, &options)?))
+    }
+
+    /// The configuration that `cloison spec` writes, with this command, and with a root that may be written to.
+    fn spec(&self) -> Result<Spec, TryError> {
+        let mut spec = cloison::spec::example(false);
+        spec.root = Root { path: ROOTFS.to_owned(), readonly: false };
+        spec.process.terminal = self.tty;
+        spec.process.args = match self.command.as_slice() {
+            [] => vec!["sh".to_owned()],
+            words => words.iter().map(text).collect::<Result<_, _>>()?,
+        };
+        Ok(spec)
+    }
+}
+
+fn text(word: &OsString) -> Result<String, TryError> {
+    word.clone().into_string().map_err(TryError::Word)
+}
+
+/// The root file system's name in the bundle.
+const ROOTFS: &str = "rootfs";
+/// Where the overlay keeps what is changed.
+const UPPER: &str = "upper";
+/// Where the overlay prepares it.
+const WORK: &str = "work";
+
+/// Makes a bundle whose root file system is a copy-on-write view of `rootfs`, in a new mount namespace of this process.
+fn throw_away_bundle(rootfs: &Path) -> Result<PathBuf, TryError> {
+    Linux.unshare(NamespaceFlags::MOUNT).map_err(TryError::Namespace)?;
+    // What the host mounts later may come in; what is mounted here must not get out.
+    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    Linux.mount_propagation(Path::new("/"), downstream).map_err(TryError::Propagation)?;
+    // Opened before the tmpfs may cover it, but in this namespace: overlay takes no layer of another one.
+    let lower = open_directory(rootfs)?;
+
+    let bundle = env::temp_dir();
+    let ground = Mount::of("tmpfs")?.set("mode", "0700")?.attach(&bundle)?;
+    for name in [UPPER, WORK, ROOTFS] {
+        let made = Linux.mkdirat(ground.as_fd(), Path::new(name), Mode::from_raw_mode(0o755));
+        made.map_err(|error| TryError::Directory { path: bundle.join(name), error })?;
+    }
+    let upper = open_directory(&bundle.join(UPPER))?;
+    let work = open_directory(&bundle.join(WORK))?;
+    // The container's root takes its owner and mode from the upper layer.
+    let copied = Linux.fstat(lower.as_fd()).and_then(|stat| {
+        Linux.fchown(upper.as_fd(), stat.st_uid, stat.st_gid)?;
+        Linux.fchmod(upper.as_fd(), Mode::from_raw_mode(stat.st_mode))
+    });
+    copied.map_err(|error| TryError::Directory { path: bundle.join(UPPER), error })?;
+    Mount::of("overlay")?
+        .set("lowerdir", &path_of(&lower))?
+        .set("upperdir", &path_of(&upper))?
+        .set("workdir", &path_of(&work))?
+        .attach(&bundle.join(ROOTFS))?;
+    Ok(bundle)
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, TryError> {
+    let opened = Linux.open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+    opened.map_err(|error| TryError::Directory { path: path.to_owned(), error })
+}
+
+/// A name of a directory that needs no escaping, whatever its own name is (overlay splits layers at colons).
+fn path_of(directory: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", directory.as_raw_fd())
+}
+
+/// A file system that is being set up.
+struct Mount {
+    fs_type: &'static str,
+    context: OwnedFd,
+}
+
+impl Mount {
+    fn of(fs_type: &'static str) -> Result<Self, TryError> {
+        let context =
+            Linux.fsopen(fs_type).map_err(|error| TryError::Mount { fs_type, log: String::new(), error })?;
+        Ok(Self { fs_type, context })
+    }
+
+    fn set(self, key: &str, value: &str) -> Result<Self, TryError> {
+        Linux.fsconfig_string(self.context.as_fd(), key, value).map_err(|error| self.failed(error))?;
+        Ok(self)
+    }
+
+    /// Mounts it on a directory, and gives its root.
+    fn attach(self, target: &Path) -> Result<OwnedFd, TryError> {
+        let target = open_directory(target)?;
+        let context = self.context.as_fd();
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        let attached = Linux.fsconfig_create(context).and_then(|()| {
+            let mounted = Linux.fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+            Linux.move_mount(mounted.as_fd(), target.as_fd()).map(|()| mounted)
+        });
+        attached.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: Errno) -> TryError {
+        let log = Linux.fs_log(self.context.as_fd());
+        TryError::Mount {
+            fs_type: self.fs_type,
+            log: if log.is_empty() { log } else { format!(": {log}") },
+            error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn spec(words: &[&str]) -> Spec {
+        let command = words.iter().map(OsString::from).collect();
+        Try { rootfs: PathBuf::from("/"), tty: false, command }.spec().expect("the words are UTF-8")
+    }
+
+    #[test]
+    fn command_runs_on_a_root_that_may_be_written_to() {
+        let spec = spec(&["touch", "/etc/x"]);
+        assert_eq!(spec.process.args, ["touch", "/etc/x"]);
+        assert!(!spec.root.readonly);
+        assert!(!spec.process.terminal);
+    }
+
+    #[test]
+    fn without_a_command_there_is_a_shell() {
+        assert_eq!(spec(&[]).process.args, ["sh"]);
+    }
+
+    #[test]
+    fn word_that_is_not_utf_8_is_refused() {
+        let odd = OsString::from_vec(vec![0xff]);
+        let refused = Try { rootfs: PathBuf::from("/"), tty: false, command: vec![odd] }.spec();
+        assert!(matches!(refused, Err(TryError::Word(_))));
+    }
+}

@@ -1,0 +1,47 @@
+//! What to do about an error, where that is known.
+
+use cloison::{lifecycle, state};
+
+use crate::error::Error;
+
+/// One sentence that helps, by the kind of the error, never by its text.
+pub(crate) fn hint(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Root(_) => Some("name a directory that holds nothing else, such as /run/cloison"),
+        Error::RuntimeDirectory { .. } => {
+            Some("unset XDG_RUNTIME_DIR, or choose another directory with --root")
+        }
+        Error::Lifecycle(error) => hint_of_lifecycle(error),
+        _ => None,
+    }
+}
+
+fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
+    match error {
+        lifecycle::Error::State(state::Error::NoRoot { .. }) => {
+            Some("--root names the directory that was used for `create`")
+        }
+        lifecycle::Error::State(state::Error::NotExist { .. }) => {
+            Some("`cloison list` shows the containers below a root, and --root chooses another one")
+        }
+        lifecycle::Error::State(state::Error::Exist { .. }) => {
+            Some("choose another name, or remove that container with `cloison delete`")
+        }
+        lifecycle::Error::NotStopped { .. } => Some("stop it with `cloison kill`, or delete it with --force"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn absent_container_has_a_hint_and_a_closed_output_has_none() {
+        let absent = state::Error::NotExist { path: PathBuf::from("/run/cloison/c1") };
+        assert!(hint(&Error::Lifecycle(absent.into())).is_some_and(|hint| hint.contains("list")));
+        assert_eq!(hint(&Error::Output(std::io::Error::from_raw_os_error(5))), None);
+    }
+}

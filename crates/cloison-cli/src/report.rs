@@ -1,0 +1,146 @@
+//! How an error is told to the person, or the engine, that gave the command.
+//!
+//! A person gets the error, one cause a line below it, and a hint where there is one to give. An engine gets one line: in the log
+//! file, and again bare on standard error, of which conmon takes the first piece for the whole of the error.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use log::Level;
+
+use crate::error::Error;
+use crate::hint::hint;
+use crate::log::Sink;
+
+/// Tells of the error that ends this process. `sink` is none when the log itself is what failed.
+pub(crate) fn report(error: &Error, sink: Option<&Sink>) {
+    let mut text = for_stderr(error, sink);
+    if let Some(Err(lost)) =
+        sink.filter(|sink| !sink.is_plain_stderr()).map(|sink| sink.write(Level::Error, &one_line(error)))
+    {
+        writeln!(text, "cannot write to the log: {lost}").expect("a string takes any text");
+    }
+    // Where standard error is closed there is nobody to tell; the exit code remains.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// What standard error gets beside the log: the bare line if the log is a file, nothing if the log is standard error itself and
+/// wants JSON, and all that a person may want otherwise.
+fn for_stderr(error: &Error, sink: Option<&Sink>) -> String {
+    match sink {
+        Some(sink) if sink.is_file() => one_line(error) + "\n",
+        Some(sink) if !sink.is_plain_stderr() => String::new(),
+        _ => in_full(error),
+    }
+}
+
+/// The error and its causes on one line, joined by colons.
+pub(crate) fn one_line(error: &(dyn StdError + 'static)) -> String {
+    let causes = causes(error).join(": ");
+    let mut line = String::with_capacity(causes.len());
+    for part in causes.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        if !line.is_empty() {
+            line.push_str(if line.ends_with(':') { " " } else { "; " });
+        }
+        line.push_str(part);
+    }
+    line
+}
+
+/// The error, one cause a line, and a hint.
+fn in_full(error: &Error) -> String {
+    if let Error::Usage { message, usage } = error {
+        return format!("cloison: Incorrect Usage: {message}\n\n{usage}\n");
+    }
+    let mut text = String::from("cloison: ");
+    for (depth, cause) in causes(error).iter().enumerate() {
+        if depth > 0 {
+            text.push_str("  ");
+        }
+        // An error that has several lines, such as the list of all that is wrong with a config.json, keeps them.
+        text.push_str(cause.trim_end().replace('\n', "\n  ").as_str());
+        text.push('\n');
+    }
+    if let Some(hint) = hint(error) {
+        text.push_str("hint: ");
+        text.push_str(hint);
+        text.push('\n');
+    }
+    text
+}
+
+/// The error's sentence and those of its causes, without those that only repeat the end of the one before.
+fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut sentences: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let sentence = error.to_string();
+        if !sentences.last().is_some_and(|last| last.ends_with(&sentence)) {
+            sentences.push(sentence);
+        }
+        next = error.source();
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn no_log() -> Error {
+        Error::Log { path: PathBuf::from("/gone/log"), error: io::Error::from_raw_os_error(2) }
+    }
+
+    #[test]
+    fn person_reads_one_cause_a_line() {
+        let text = in_full(&no_log());
+        assert_eq!(
+            text,
+            "cloison: cannot open the log file \"/gone/log\"\n  No such file or directory (os error 2)\n"
+        );
+    }
+
+    #[test]
+    fn engine_reads_one_line() {
+        let line = one_line(&no_log());
+        assert_eq!(line, "cannot open the log file \"/gone/log\": No such file or directory (os error 2)");
+        let several =
+            Error::Usage { message: "two problems:\n  one\n  two\n".to_owned(), usage: String::new() };
+        assert_eq!(one_line(&several), "two problems: one; two");
+    }
+
+    #[test]
+    fn standard_error_gets_the_bare_line_beside_a_log_file_and_nothing_beside_json() {
+        let file = || Some(std::fs::File::open("/dev/null").expect("there is /dev/null"));
+        let line = one_line(&no_log()) + "\n";
+        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(file(), true))), line);
+        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(file(), false))), line);
+        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(None, true))), "");
+        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(None, false))), in_full(&no_log()));
+        assert_eq!(for_stderr(&no_log(), None), in_full(&no_log()));
+    }
+
+    #[test]
+    fn usage_error_shows_how_it_is_done() {
+        let usage = Error::Usage {
+            message: "flag needs an argument: --root".to_owned(),
+            usage: "USAGE:\n   …".to_owned(),
+        };
+        assert_eq!(
+            in_full(&usage),
+            "cloison: Incorrect Usage: flag needs an argument: --root\n\nUSAGE:\n   …\n"
+        );
+    }
+
+    #[test]
+    fn cause_that_was_told_already_is_not_told_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read: {0}")]
+        struct Told(#[source] io::Error);
+        let told = Told(io::Error::other("it is closed"));
+        assert_eq!(causes(&told), ["cannot read: it is closed"]);
+    }
+}
