@@ -1,5 +1,5 @@
 //! Cgroups on the kernel that runs the tests, as root: the machine's own layout, and on a hybrid machine its v2
-//! hierarchy too. Every cgroup is called `cloison-test-…` and is gone when its test is over, however it ends.
+//! hierarchy too. Every cgroup is called `cloison-cgroup-test-…` and is gone when its test is over, however it ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ impl Drop for Runner {
 }
 
 fn new_name() -> String {
-    format!("cloison-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("cloison-cgroup-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A place of its own in each kind of hierarchy that this machine has.
@@ -287,9 +287,11 @@ fn kill_reaches_a_chain_of_forks() {
         fs::write(&chain, "sh $0 & exit\n").unwrap();
         let mut first = place.run(&format!("exec sh {} > /dev/null 2>&1", chain.display()));
         first.killed_by();
+        let alive = !place.cgroup().processes().unwrap().is_empty();
         let killed = place.cgroup().kill_all(Signal::KILL);
         let removed = place.cgroup().remove();
         fs::remove_file(&chain).unwrap();
+        assert!(alive);
         killed.unwrap();
         removed.unwrap();
     }
@@ -414,5 +416,54 @@ fn on_v2_every_controller_of_the_root_reaches_the_cgroup() {
     for place in made_places() {
         let root = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
         assert_eq!(fs::read_to_string(place.directory().join("cgroup.controllers")).unwrap(), root);
+    }
+}
+
+/// The places of [`places`] that are in the v2 hierarchy and nowhere else.
+fn unified_places() -> impl Iterator<Item = Place> {
+    places().into_iter().filter(|place| matches!(place.record, Record::Unified(_)))
+}
+
+#[test]
+fn below_a_threaded_cgroup_a_new_one_can_be_joined() {
+    for place in unified_places() {
+        let above = place.directory().parent().unwrap().to_owned();
+        fs::create_dir(&above).unwrap();
+        fs::write(above.join("cgroup.type"), "threaded").unwrap();
+        place.cgroup().create().unwrap();
+        assert_eq!(fs::read_to_string(place.directory().join("cgroup.type")).unwrap(), "threaded\n");
+        // The kernel doesn't tell a threaded cgroup's processes, nor kill them, so their threads are looked at.
+        let mut runner = place.run("exec sleep 100");
+        assert_eq!(place.cgroup().processes().unwrap(), [runner.id()]);
+        place.cgroup().kill_all(Signal::KILL).unwrap();
+        assert_eq!(runner.killed_by(), Some(9));
+    }
+}
+
+#[test]
+fn below_a_cgroup_with_processes_controllers_are_done_without() {
+    for place in unified_places() {
+        let above = place.directory().parent().unwrap().to_owned();
+        fs::create_dir(&above).unwrap();
+        let runner = place.run_in(&[above], "exec sleep 100");
+        place.cgroup().create().unwrap();
+        place.run("exit 0");
+        drop(runner);
+        place.cgroup().remove().unwrap();
+    }
+}
+
+#[test]
+fn a_controller_that_is_enabled_later_reaches_the_next_cgroup() {
+    for place in unified_places() {
+        let above = place.directory().parent().unwrap().to_owned();
+        fs::create_dir(&above).unwrap();
+        // As another runtime leaves it that wants pids alone.
+        let controllers = fs::read_to_string(above.join("cgroup.controllers")).unwrap();
+        if controllers.contains("pids") {
+            fs::write(above.join("cgroup.subtree_control"), "+pids").unwrap();
+        }
+        place.cgroup().create().unwrap();
+        assert_eq!(fs::read_to_string(place.directory().join("cgroup.controllers")).unwrap(), controllers);
     }
 }
