@@ -26,15 +26,17 @@ pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(
     written
 }
 
-/// All bytes of a file.
+/// All bytes of a regular file that nobody writes to any more, as [`replace`] leaves it: there, fewer bytes than were asked for
+/// are the last ones.
 pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
     let mut bytes = Vec::with_capacity(4096);
     loop {
+        let room = bytes.capacity() - bytes.len();
         match rustix::io::read(&file, spare_capacity(&mut bytes)) {
-            Ok(0) => return Ok(bytes),
-            Ok(_) => bytes.reserve(1024),
+            Ok(length) if length < room => return Ok(bytes),
+            Ok(_) => bytes.reserve(bytes.len()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -134,7 +136,7 @@ mod tests {
     fn a_file_is_replaced_whole_and_leaves_no_temporary_name() {
         let dir = TempDir::new();
         let fd = File::open(dir.path()).unwrap();
-        for bytes in [vec![b'a'; 100_000], Vec::new(), b"short".to_vec()] {
+        for bytes in [vec![b'a'; 100_000], Vec::new(), vec![b'b'; 4096], b"short".to_vec()] {
             replace(fd.as_fd(), "file", &bytes).unwrap();
             assert_eq!(read(fd.as_fd(), "file").unwrap(), bytes);
             assert_eq!(entries(fd.as_fd()).unwrap().len(), 1);
