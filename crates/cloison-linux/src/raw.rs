@@ -38,3 +38,11 @@ pub(crate) unsafe fn own(number: usize) -> OwnedFd {
     // SAFETY: the caller vouches that the descriptor is open and unowned; descriptors are small positive numbers.
     unsafe { OwnedFd::from_raw_fd(number as libc::c_int) }
 }
+
+/// Bytes of a page of memory.
+///
+/// From the auxiliary vector that the C library keeps: inside of a container there may be no `/proc` to read another copy from.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: reads the auxiliary vector.
+    unsafe { libc::getauxval(libc::AT_PAGESZ) as usize }
+}

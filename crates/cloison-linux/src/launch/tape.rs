@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit};
 use super::{Launch, LaunchStep, SockFilter, TAG_PROGRAM, TAG_SWITCH, TAG_UNMAP};
 use crate::Result;
 use crate::capability::CapabilitySet;
+use crate::raw::page_size;
 use crate::signals::{LAST_SIGNAL, SET_SIZE};
 
 /// One system call. The machine code knows this layout.
@@ -307,7 +308,7 @@ impl Tape {
     /// memory is there until the process ends or executes.
     pub(super) fn map(mut self) -> Result<*mut Entry> {
         let entries_size = size_of_val(self.entries.as_slice());
-        let size = (entries_size + self.data.len()).next_multiple_of(rustix::param::page_size());
+        let size = (entries_size + self.data.len()).next_multiple_of(page_size());
         // SAFETY: asks for new memory at a place of the kernel's choice.
         let start = unsafe {
             rustix::mm::mmap_anonymous(

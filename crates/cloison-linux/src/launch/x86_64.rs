@@ -16,6 +16,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 use super::Launch;
 use super::tape::{Entry, POLICY_CANDIDATE, POLICY_END, Tape};
 use crate::Result;
+use crate::raw::page_size;
 
 global_asm!(
     ".pushsection .rodata.cloison_launch, \"a\", @progbits",
@@ -119,7 +120,7 @@ pub(super) fn run(launch: &Launch, pad: BorrowedFd<'_>) -> Result<Infallible> {
 
 /// Where the executable of this process lies in memory, from its program headers, which the kernel tells in the auxiliary vector.
 fn executable_ranges() -> Result<Vec<Range<usize>>> {
-    let page = rustix::param::page_size();
+    let page = page_size();
     let headers = program_headers()?;
     // The segment with the file's begin holds the headers, in its first page. A static executable has no PT_PHDR to tell.
     let first = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_offset == 0);
