@@ -10,7 +10,8 @@ use crate::raw::syscall;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Capability(u8);
 
-/// The names, where the place in the list is the number (linux/capability.h as of Linux 5.9, the last that brought one).
+/// The names, where the place in the list is the number (linux/capability.h as of Linux 5.9, the last that
+/// brought one).
 const NAMES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -110,7 +111,8 @@ impl fmt::Debug for Capability {
 
 /// The last capability that the running kernel knows.
 ///
-/// Found by asking for the bounding set (`PR_CAPBSET_READ`), because `/proc/sys/kernel/cap_last_cap` may lie out of reach.
+/// Found by asking for the bounding set (`PR_CAPBSET_READ`), because `/proc/sys/kernel/cap_last_cap` may lie
+/// out of reach.
 pub fn last_supported() -> Capability {
     let mut last = NAMES.len() as u8 - 1;
     while last > 0 && !is_known(last) {

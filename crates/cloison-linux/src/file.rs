@@ -20,22 +20,25 @@ pub fn proc_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-/// `openat(2)` of a path of the host, relative to the working directory. Never for a path that an image can influence.
+/// `openat(2)` of a path of the host, relative to the working directory. Never for a path that an image can
+/// influence.
 pub fn open(path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     retry_on_intr(|| rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, mode))
 }
 
-/// `openat2(2)` with `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS` (Linux 5.6): `path` as a process whose root is `root` would see it.
+/// `openat2(2)` with `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS` (Linux 5.6): `path` as a process whose root is
+/// `root` would see it.
 ///
-/// No component, symbolic link or race leads out of `root`. The kernel gives `EAGAIN` when a lookup with `..` raced with a rename
-/// somewhere on the machine; it is then tried again, up to a bound, so that an enemy who renames all the time stops nothing but his
-/// own container.
+/// No component, symbolic link or race leads out of `root`. The kernel gives `EAGAIN` when a lookup with `..`
+/// raced with a rename somewhere on the machine; it is then tried again, up to a bound, so that an enemy who
+/// renames all the time stops nothing but his own container.
 pub fn open_in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     resolve(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
-/// `openat2(2)` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV` (Linux 5.6): for a procfs or
-/// cgroupfs whose every component must be the kernel's own. `EXDEV` where something is mounted over it, `ELOOP` at a link.
+/// `openat2(2)` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV` (Linux
+/// 5.6): for a procfs or cgroupfs whose every component must be the kernel's own. `EXDEV` where something is
+/// mounted over it, `ELOOP` at a link.
 pub fn open_beneath(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let own_files_only = ResolveFlags::BENEATH
         | ResolveFlags::NO_SYMLINKS
@@ -97,8 +100,8 @@ pub fn getcwd() -> Result<PathBuf> {
     Ok(std::ffi::OsString::from_vec(path.into_bytes()).into())
 }
 
-/// One `write(2)` of all of `bytes`; a short write is `EIO`, since the files of procfs and cgroupfs take a value at once or not at
-/// all.
+/// One `write(2)` of all of `bytes`; a short write is `EIO`, since the files of procfs and cgroupfs take a
+/// value at once or not at all.
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
     let written = retry_on_intr(|| rustix::io::write(fd, bytes))?;
     if written == bytes.len() { Ok(()) } else { Err(Errno::IO) }
@@ -135,7 +138,8 @@ pub fn read_dir(fd: BorrowedFd<'_>) -> Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-/// `close_range(2)` with `CLOSE_RANGE_CLOEXEC` from `first` on (Linux 5.11), or one `fcntl(2)` for each in `/proc/self/fd`.
+/// `close_range(2)` with `CLOSE_RANGE_CLOEXEC` from `first` on (Linux 5.11), or one `fcntl(2)` for each in
+/// `/proc/self/fd`.
 pub fn cloexec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
     let range = [first as usize, u32::MAX as usize, CLOSE_RANGE_CLOEXEC];
@@ -167,8 +171,8 @@ pub fn dup_onto(fd: BorrowedFd<'_>, number: u32) -> Result<()> {
         // dup3 refuses this, and the flag would stay.
         return rustix::io::fcntl_setfd(fd, FdFlags::empty());
     }
-    // SAFETY: the call takes numbers alone. Whose descriptor the number was is the caller's to know, as with a process's standard
-    // streams, which are what this is for.
+    // SAFETY: the call takes numbers alone. Whose descriptor the number was is the caller's to know, as with
+    // a process's standard streams, which are what this is for.
     unsafe { syscall(libc::SYS_dup3, [fd.as_raw_fd() as usize, number as usize, 0]) }?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The verbs that a container's birth needs, as one trait.
 //!
-//! [`Linux`](crate::Linux) asks the real kernel; [`Fake`](crate::fake::Fake) records what was asked and can be told to fail at
-//! the n-th call, so that "what happens when `move_mount` gives `EPERM`" is a unit test.
+//! [`Linux`](crate::Linux) asks the real kernel; [`Fake`](crate::fake::Fake) records what was asked and can
+//! be told to fail at the n-th call, so that "what happens when `move_mount` gives `EPERM`" is a unit test.
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -23,13 +23,14 @@ pub type Result<T> = std::result::Result<T, rustix::io::Errno>;
 
 /// System calls as the steps of a plan use them.
 ///
-/// Each method is one system call unless it says otherwise, restarts on `EINTR`, and opens descriptors close-on-exec.
+/// Each method is one system call unless it says otherwise, restarts on `EINTR`, and opens descriptors
+/// close-on-exec.
 pub trait Kernel {
-    // ---- processes ------------------------------------------------------------------------------------------------
+    // ---- processes ----------------------------------------------------------------------------------------
 
     /// `clone3(2)` without `CLONE_VM`: returns twice.
     fn clone3(&self, request: &CloneRequest<'_>) -> Result<Fork>;
-    /// `setns(2)` with the descriptor of a namespace.
+    /// `setns(2)` with the descriptor of a namespace, or with a pidfd and several kinds at once (Linux 5.8).
     fn setns(&self, namespace: BorrowedFd<'_>, kind: NamespaceFlags) -> Result<()>;
     /// `unshare(2)`.
     fn unshare(&self, kinds: NamespaceFlags) -> Result<()>;
@@ -45,11 +46,13 @@ pub trait Kernel {
     fn set_parent_death_signal(&self, signal: Option<Signal>) -> Result<()>;
     /// `sched_setaffinity(2)` of the caller. `cpus` is a list of CPU numbers; there is no limit of 1024.
     fn sched_setaffinity(&self, cpus: &[u32]) -> Result<()>;
-    /// `sched_setaffinity(2)` of the caller to every CPU, of which the kernel takes those that its cpuset allows.
+    /// `sched_setaffinity(2)` of the caller to every CPU, of which the kernel takes those that its cpuset
+    /// allows.
     fn reset_affinity(&self) -> Result<()>;
     /// `sched_setattr(2)` of the caller.
     fn sched_setattr(&self, attr: &SchedAttr) -> Result<()>;
-    /// `ioprio_set(2)` of the caller's process group; `class` 1 to 3 (realtime, best effort, idle), `level` 0 to 7.
+    /// `ioprio_set(2)` of the caller's process group; `class` 1 to 3 (realtime, best effort, idle), `level` 0
+    /// to 7.
     fn ioprio_set(&self, class: u8, level: u8) -> Result<()>;
     /// `personality(2)`.
     fn personality(&self, persona: u32) -> Result<()>;
@@ -61,15 +64,15 @@ pub trait Kernel {
     fn keyring_permissions(&self, serial: i32, and: u32, or: u32) -> Result<()>;
     /// `umask(2)`.
     fn umask(&self, mask: u32);
-    /// `setresuid`, `setresgid` to one id each and `setgroups` to none (if `drop_groups`), as the first process of a user
-    /// namespace does.
+    /// `setresuid`, `setresgid` to one id each and `setgroups` to none (if `drop_groups`), as the first
+    /// process of a user namespace does.
     fn become_ids(&self, uid: u32, gid: u32, drop_groups: bool) -> Result<()>;
     /// `setfsuid(2)` and `setfsgid(2)`: the identity for file access alone.
     fn set_fs_ids(&self, uid: u32, gid: u32);
     /// Everything between "ready" and the container's program; see [`Launch`]. Gives back only an error.
     fn launch(&self, launch: Launch) -> rustix::io::Errno;
 
-    // ---- the machine's names ----------------------------------------------------------------------------------------
+    // ---- the machine's names ------------------------------------------------------------------------------
 
     /// `sethostname(2)`.
     fn sethostname(&self, name: &str) -> Result<()>;
@@ -78,15 +81,17 @@ pub trait Kernel {
     /// Brings the loopback interface of the caller's network namespace up (`SIOCSIFFLAGS`, netdevice(7)).
     fn loopback_up(&self) -> Result<()>;
 
-    // ---- files --------------------------------------------------------------------------------------------------------
+    // ---- files --------------------------------------------------------------------------------------------
 
-    /// `openat(2)` of a path of the host, relative to the working directory. Never for a path that an image can influence.
+    /// `openat(2)` of a path of the host, relative to the working directory. Never for a path that an image
+    /// can influence.
     fn open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd>;
-    /// `openat2(2)` with `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`: `path` as a process whose root is `root` would see it.
-    /// No component, symbolic link or race leads out of `root` (Linux 5.6). `EAGAIN` is tried again.
+    /// `openat2(2)` with `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`: `path` as a process whose root is `root`
+    /// would see it. No component, symbolic link or race leads out of `root` (Linux 5.6). `EAGAIN` is tried
+    /// again.
     fn open_in_root(&self, root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd>;
-    /// `openat2(2)` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV`: for a procfs or
-    /// cgroupfs whose every component must be the kernel's own.
+    /// `openat2(2)` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV`:
+    /// for a procfs or cgroupfs whose every component must be the kernel's own.
     fn open_beneath(&self, dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd>;
     /// Opens anew what `fd` refers to, with other flags, through `/proc/self/fd` (which must be the host's).
     fn reopen(&self, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd>;
@@ -113,8 +118,8 @@ pub trait Kernel {
     fn fstatfs(&self, fd: BorrowedFd<'_>) -> Result<StatFs>;
     /// `fchownat(2)` with `AT_EMPTY_PATH`: the owner of what `fd` refers to.
     fn fchown(&self, fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()>;
-    /// `fchmodat(2)` through `/proc/self/fd` for an `O_PATH` descriptor (works before `pivot_root`, when `/proc` is the host's),
-    /// `fchmod(2)` otherwise.
+    /// `fchmodat(2)` through `/proc/self/fd` for an `O_PATH` descriptor (works before `pivot_root`, when
+    /// `/proc` is the host's), `fchmod(2)` otherwise.
     fn fchmod(&self, fd: BorrowedFd<'_>, mode: Mode) -> Result<()>;
     /// One `write(2)` of all of `bytes`; a short write is `EIO`.
     fn write(&self, fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()>;
@@ -123,7 +128,7 @@ pub trait Kernel {
     /// The names in a directory, without `.` and `..`.
     fn read_dir(&self, fd: BorrowedFd<'_>) -> Result<Vec<PathBuf>>;
 
-    // ---- mounts -------------------------------------------------------------------------------------------------------
+    // ---- mounts -------------------------------------------------------------------------------------------
 
     /// `open_tree(2)` (Linux 5.2) of what `fd` refers to.
     fn open_tree(&self, fd: BorrowedFd<'_>, flags: OpenTreeFlags) -> Result<OwnedFd>;
@@ -137,7 +142,8 @@ pub trait Kernel {
     fn fsconfig_flag(&self, fs: BorrowedFd<'_>, key: &str) -> Result<()>;
     /// `fsconfig(FSCONFIG_CMD_CREATE)`.
     fn fsconfig_create(&self, fs: BorrowedFd<'_>) -> Result<()>;
-    /// The sentences that the kernel has left in a file system context's log, joined by `; `. Empty where it left none.
+    /// The sentences that the kernel has left in a file system context's log, joined by `; `. Empty where it
+    /// left none.
     fn fs_log(&self, fs: BorrowedFd<'_>) -> String;
     /// `fsmount(2)`: a detached mount.
     fn fsmount(&self, fs: BorrowedFd<'_>, flags: FsMountFlags, attributes: MountAttrFlags)
@@ -159,7 +165,8 @@ pub trait Kernel {
     fn mount_propagation(&self, path: &Path, flags: MountPropagationFlags) -> Result<()>;
     /// `mount(2)` with `MS_MOVE` of `.` to `/`.
     fn move_root(&self) -> Result<()>;
-    /// `umount2(2)` with `MNT_DETACH`, of `path` (`.` after `pivot_root`) or, without one, of `/proc/self/fd/<fd>`.
+    /// `umount2(2)` with `MNT_DETACH`, of `path` (`.` after `pivot_root`) or, without one, of
+    /// `/proc/self/fd/<fd>`.
     fn umount_detach(&self, path: &Path) -> Result<()>;
     /// `pivot_root(".", ".")`, as `pivot_root(2)` describes.
     fn pivot_root_here(&self) -> Result<()>;
@@ -167,19 +174,21 @@ pub trait Kernel {
     fn fchdir(&self, dir: BorrowedFd<'_>) -> Result<()>;
     /// `chroot(".")`.
     fn chroot_here(&self) -> Result<()>;
-    /// `getcwd(2)` as the kernel says it: not absolute (`(unreachable)…`) when the directory is outside the root.
+    /// `getcwd(2)` as the kernel says it: not absolute (`(unreachable)…`) when the directory is outside the
+    /// root.
     fn getcwd(&self) -> Result<PathBuf>;
 
-    // ---- terminals ------------------------------------------------------------------------------------------------------
+    // ---- terminals ----------------------------------------------------------------------------------------
 
-    /// The other side of a pseudo terminal, from its master alone: `TIOCSPTLCK`, then `TIOCGPTPEER` (Linux 4.13), `ioctl_tty(2)`.
+    /// The other side of a pseudo terminal, from its master alone: `TIOCSPTLCK`, then `TIOCGPTPEER` (Linux
+    /// 4.13), `ioctl_tty(2)`.
     fn open_terminal(&self, master: BorrowedFd<'_>) -> Result<OwnedFd>;
     /// `TIOCSWINSZ`.
     fn set_window_size(&self, terminal: BorrowedFd<'_>, columns: u16, rows: u16) -> Result<()>;
     /// `TIOCSCTTY` of a session leader.
     fn set_controlling_terminal(&self, terminal: BorrowedFd<'_>) -> Result<()>;
 
-    // ---- descriptors and sockets ----------------------------------------------------------------------------------------
+    // ---- descriptors and sockets --------------------------------------------------------------------------
 
     /// `close_range(2)` with `CLOSE_RANGE_CLOEXEC` (Linux 5.11; by `/proc/self/fd` before) from `first` on.
     fn cloexec_from(&self, first: u32) -> Result<()>;

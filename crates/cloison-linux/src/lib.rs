@@ -1,12 +1,12 @@
 //! Linux system calls for container runtimes, as typed functions.
 //!
-//! This crate is the only place of the project where `unsafe` stands. What the steps of a container's birth need is one trait,
-//! [`Kernel`]; [`Linux`] asks the real kernel and [`fake::Fake`] records what it was asked, so that every order of calls, and every
-//! failure in the middle of it, is a unit test. Beside the trait stand plain functions for what is needed outside of a plan: locks,
-//! waiting, signals, sockets.
+//! This crate is the only place of the project where `unsafe` stands. What the steps of a container's birth
+//! need is one trait, [`Kernel`]; [`Linux`] asks the real kernel and [`fake::Fake`] records what it was
+//! asked, so that every order of calls, and every failure in the middle of it, is a unit test. Beside the
+//! trait stand plain functions for what is needed outside of a plan: locks, waiting, signals, sockets.
 //!
-//! Two rules hold everywhere. A descriptor that this crate opens is close-on-exec. A path that an image can influence is only ever
-//! resolved below a directory descriptor, by [`Kernel::open_in_root`].
+//! Two rules hold everywhere. A descriptor that this crate opens is close-on-exec. A path that an image can
+//! influence is only ever resolved below a directory descriptor, by [`Kernel::open_in_root`].
 //!
 //! ```
 //! use cloison_linux::{Kernel, Linux, Mode, OFlags};

@@ -1,7 +1,8 @@
 //! Locks on the state directory of a container.
 //!
-//! A directory is locked with flock(2): one command at a time. Whether a container is still "created" is told by a lock on an open
-//! file description (fcntl(2), `F_OFD_SETLK`) that its first process holds until `execve(2)` closes the descriptor.
+//! A directory is locked with flock(2): one command at a time. Whether a container is still "created" is told
+//! by a lock on an open file description (fcntl(2), `F_OFD_SETLK`) that its first process holds until
+//! `execve(2)` closes the descriptor.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -25,8 +26,9 @@ pub fn try_lock_directory(dir: BorrowedFd<'_>) -> Result<bool> {
     }
 }
 
-/// Takes a write lock on a whole file, which belongs to the open file description and ends when its last descriptor is closed
-/// (Linux 3.15). `EAGAIN` where another has one. The descriptor must be open for writing.
+/// Takes a write lock on a whole file, which belongs to the open file description and ends when its last
+/// descriptor is closed (Linux 3.15). `EAGAIN` where another has one. The descriptor must be open for
+/// writing.
 pub fn ofd_write_lock(fd: BorrowedFd<'_>) -> Result<()> {
     let lock = whole_file();
     // SAFETY: the structure outlives the call, which only reads it.
@@ -43,7 +45,8 @@ pub fn ofd_lock_held(fd: BorrowedFd<'_>) -> Result<bool> {
 }
 
 fn whole_file() -> libc::flock {
-    // SAFETY: all bytes zero is a valid flock; zero start and length mean the whole file, and the pid must be zero.
+    // SAFETY: all bytes zero is a valid flock; zero start and length mean the whole file, and the pid must be
+    // zero.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = libc::F_WRLCK as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;

@@ -1,4 +1,5 @@
-//! The mount API by descriptors: `open_tree(2)`, `move_mount(2)`, fsopen(2), `mount_setattr(2)`, and what mount(2) alone can do.
+//! The mount API by descriptors: `open_tree(2)`, `move_mount(2)`, fsopen(2), `mount_setattr(2)`, and what
+//! mount(2) alone can do.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -17,14 +18,16 @@ use crate::raw::syscall;
 /// What [`mount_setattr`] changes.
 #[derive(Clone, Copy, Debug)]
 pub struct MountAttr<'a> {
-    /// Attributes to set. One of the access time modes may be among them; `RELATIME` is the mode without a bit, so name it in
-    /// `clear` as `MOUNT_ATTR__ATIME` to get it.
+    /// Attributes to set. One of the access time modes may be among them; `RELATIME` is the mode without a
+    /// bit, so name it in `clear` as `MOUNT_ATTR__ATIME` to get it.
     pub set: MountAttrFlags,
-    /// Attributes to clear. `MOUNT_ATTR__ATIME` is added when `set` holds an access time mode, as the kernel demands.
+    /// Attributes to clear. `MOUNT_ATTR__ATIME` is added when `set` holds an access time mode, as the kernel
+    /// demands.
     pub clear: MountAttrFlags,
     /// The new propagation, without `REC`: whether it reaches the mounts below is said by the call.
     pub propagation: Option<MountPropagationFlags>,
-    /// The user namespace whose mapping the mount shall have (`MOUNT_ATTR_IDMAP`, which is set where this is given).
+    /// The user namespace whose mapping the mount shall have (`MOUNT_ATTR_IDMAP`, which is set where this is
+    /// given).
     pub userns: Option<BorrowedFd<'a>>,
 }
 
@@ -108,7 +111,8 @@ pub fn fsmount(fs: BorrowedFd<'_>, flags: FsMountFlags, attributes: MountAttrFla
 pub fn mount_setattr(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     let raw = attr.to_raw();
-    // SAFETY: the empty path and the structure outlive the call, which only reads them; the size is the structure's.
+    // SAFETY: the empty path and the structure outlive the call, which only reads them; the size is the
+    // structure's.
     unsafe {
         syscall(
             libc::SYS_mount_setattr,

@@ -31,8 +31,8 @@ bitflags::bitflags! {
 }
 
 impl NamespaceFlags {
-    /// The name in `/proc/PID/ns` of a single kind: `user`, `pid`, `net`, `mnt`, `ipc`, `uts`, `cgroup` or `time`. Of a set of
-    /// kinds, or none, there is no name.
+    /// The name in `/proc/PID/ns` of a single kind: `user`, `pid`, `net`, `mnt`, `ipc`, `uts`, `cgroup` or
+    /// `time`. Of a set of kinds, or none, there is no name.
     pub fn proc_name(self) -> Option<&'static str> {
         Some(match self {
             Self::USER => "user",

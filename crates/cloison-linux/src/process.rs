@@ -26,7 +26,8 @@ pub struct CloneRequest<'a> {
     pub namespaces: NamespaceFlags,
     /// The cgroup (v2) that the child is born into (`CLONE_INTO_CGROUP`, Linux 5.7).
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// The child becomes a child of the caller's parent (`CLONE_PARENT`), which gets the signal that the caller would have sent.
+    /// The child becomes a child of the caller's parent (`CLONE_PARENT`), which gets the signal that the
+    /// caller would have sent.
     pub as_sibling: bool,
 }
 
@@ -81,8 +82,8 @@ pub fn clone3(request: &CloneRequest<'_>) -> Result<Fork> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
     }
-    // SAFETY: without CLONE_VM and with no stack given, the child goes on with a copy of everything, as after fork(2). The kernel
-    // writes the pidfd to a variable that outlives the call.
+    // SAFETY: without CLONE_VM and with no stack given, the child goes on with a copy of everything, as after
+    // fork(2). The kernel writes the pidfd to a variable that outlives the call.
     let pid = unsafe { syscall(libc::SYS_clone3, [(&raw const args) as usize, size_of::<CloneArgs>()]) }?;
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(Fork::Child) };
     // SAFETY: the kernel has just given this descriptor.
@@ -90,7 +91,8 @@ pub fn clone3(request: &CloneRequest<'_>) -> Result<Fork> {
     Ok(Fork::Parent { pid, pidfd })
 }
 
-/// `pidfd_open(2)` (Linux 5.3). `ESRCH` where there is no such process, `EINVAL` (`ENOENT` since 6.9) where it is only a thread.
+/// `pidfd_open(2)` (Linux 5.3). `ESRCH` where there is no such process, `EINVAL` (`ENOENT` since 6.9) where
+/// it is only a thread.
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     rustix::process::pidfd_open(pid, PidfdFlags::empty())
 }
@@ -123,14 +125,16 @@ impl Ending {
     }
 }
 
-/// Waits for the end of a child by its pidfd, and reaps it (`waitid(2)` with `P_PIDFD`, Linux 5.4). `ECHILD` where it is not ours.
+/// Waits for the end of a child by its pidfd, and reaps it (`waitid(2)` with `P_PIDFD`, Linux 5.4). `ECHILD`
+/// where it is not ours.
 pub fn wait_pidfd(pidfd: BorrowedFd<'_>) -> Result<Ending> {
     let status = retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED))?;
     let status = status.ok_or(Errno::CHILD)?;
     Ending::new(status.exit_status(), status.terminating_signal())
 }
 
-/// Reaps one child of the caller that has ended, whichever it is, without waiting for one. `ECHILD` where there is none at all.
+/// Reaps one child of the caller that has ended, whichever it is, without waiting for one. `ECHILD` where
+/// there is none at all.
 pub fn reap() -> Result<Option<(Pid, Ending)>> {
     match retry_on_intr(|| rustix::process::wait(WaitOptions::NOHANG))? {
         None => Ok(None),
@@ -140,15 +144,16 @@ pub fn reap() -> Result<Option<(Pid, Ending)>> {
     }
 }
 
-/// When a process started, in clock ticks since the machine booted: field 22 of `/proc/PID/stat`, `proc_pid_stat(5)`. `ESRCH` where
-/// there is no such process.
+/// When a process started, in clock ticks since the machine booted: field 22 of `/proc/PID/stat`,
+/// `proc_pid_stat(5)`. `ESRCH` where there is no such process.
 ///
 /// With its pid it names a process for ever, since the same pid comes again only later.
 pub fn start_time(pid: Pid) -> Result<u64> {
     state_and_start_time(pid).map(|(_, start)| start)
 }
 
-/// The state letter of a process (`R`, `S`, `D`, `T`, `Z` …) and when it started, as [`start_time`] counts, of one reading.
+/// The state letter of a process (`R`, `S`, `D`, `T`, `Z` …) and when it started, as [`start_time`] counts,
+/// of one reading.
 pub fn state_and_start_time(pid: Pid) -> Result<(char, u64)> {
     let path = format!("/proc/{}/stat", pid.as_raw_pid());
     let stat = file::open(path.as_ref(), OFlags::RDONLY, Mode::empty())
@@ -157,7 +162,8 @@ pub fn state_and_start_time(pid: Pid) -> Result<(char, u64)> {
     parse_stat(&stat).ok_or(Errno::INVAL)
 }
 
-/// Fields 3 and 22. The second, the name in parentheses, is the program's own choice and may hold anything, `)` included.
+/// Fields 3 and 22. The second, the name in parentheses, is the program's own choice and may hold anything,
+/// `)` included.
 fn parse_stat(line: &[u8]) -> Option<(char, u64)> {
     let end_of_name = line.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(line.get(end_of_name + 1..)?).ok()?;
@@ -198,7 +204,8 @@ pub fn prlimit(pid: Option<Pid>, resource: Resource, limit: Rlimit) -> Result<()
     rustix::process::prlimit(pid, resource, limit).map(drop)
 }
 
-/// `prctl(PR_SET_DUMPABLE)`: whether others of the same user may look into the caller's `/proc` files and trace it.
+/// `prctl(PR_SET_DUMPABLE)`: whether others of the same user may look into the caller's `/proc` files and
+/// trace it.
 pub fn set_dumpable(dumpable: bool) -> Result<()> {
     set_dumpable_behavior(if dumpable { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable })
 }
@@ -221,7 +228,8 @@ pub fn become_ids(uid: u32, gid: u32, drop_groups: bool) -> Result<()> {
 
 /// `setfsuid(2)` and `setfsgid(2)`: the identity for file access alone.
 ///
-/// The kernel tells no failure. Away from 0, the user loses the capabilities over files in effect; back to 0, it regains them.
+/// The kernel tells no failure. Away from 0, the user loses the capabilities over files in effect; back to 0,
+/// it regains them.
 pub fn set_fs_ids(uid: u32, gid: u32) {
     // SAFETY: the calls take a number alone. Their answer is the id from before, never an error.
     unsafe {

@@ -10,7 +10,8 @@ use crate::Result;
 ///
 /// # Safety
 ///
-/// The arguments must be what the system call named by `number` expects; pointers must be valid for what it does with them.
+/// The arguments must be what the system call named by `number` expects; pointers must be valid for what it
+/// does with them.
 pub(crate) unsafe fn syscall<const N: usize>(number: libc::c_long, arguments: [usize; N]) -> Result<usize> {
     let mut all = [0; 6];
     all[..N].copy_from_slice(&arguments);
@@ -35,13 +36,15 @@ pub(crate) fn last_errno() -> Errno {
 ///
 /// Nothing else may own `number`.
 pub(crate) unsafe fn own(number: usize) -> OwnedFd {
-    // SAFETY: the caller vouches that the descriptor is open and unowned; descriptors are small positive numbers.
+    // SAFETY: the caller vouches that the descriptor is open and unowned; descriptors are small positive
+    // numbers.
     unsafe { OwnedFd::from_raw_fd(number as libc::c_int) }
 }
 
 /// Bytes of a page of memory.
 ///
-/// From the auxiliary vector that the C library keeps: inside of a container there may be no `/proc` to read another copy from.
+/// From the auxiliary vector that the C library keeps: inside of a container there may be no `/proc` to read
+/// another copy from.
 pub(crate) fn page_size() -> usize {
     // SAFETY: reads the auxiliary vector.
     unsafe { libc::getauxval(libc::AT_PAGESZ) as usize }

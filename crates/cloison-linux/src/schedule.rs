@@ -8,7 +8,8 @@ use crate::raw::syscall;
 /// `struct sched_attr` without its size, `sched_setattr(2)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedAttr {
-    /// `SCHED_OTHER` 0, `SCHED_FIFO` 1, `SCHED_RR` 2, `SCHED_BATCH` 3, `SCHED_ISO` 4, `SCHED_IDLE` 5, `SCHED_DEADLINE` 6.
+    /// `SCHED_OTHER` 0, `SCHED_FIFO` 1, `SCHED_RR` 2, `SCHED_BATCH` 3, `SCHED_ISO` 4, `SCHED_IDLE` 5,
+    /// `SCHED_DEADLINE` 6.
     pub policy: u32,
     /// `SCHED_FLAG_*`.
     pub flags: u64,
@@ -71,7 +72,8 @@ pub fn sched_setaffinity(cpus: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// `sched_setaffinity(2)` of the caller to every CPU that there can be; the kernel takes those that its cpuset allows.
+/// `sched_setaffinity(2)` of the caller to every CPU that there can be; the kernel takes those that its
+/// cpuset allows.
 pub fn reset_affinity() -> Result<()> {
     // As many as CONFIG_NR_CPUS allows on any architecture.
     let mask = [u8::MAX; 8192 / 8];

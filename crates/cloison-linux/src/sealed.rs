@@ -1,7 +1,8 @@
 //! Files that nobody can change any more, and running from one.
 //!
-//! The runtime runs from a sealed copy of itself only where a [launch](crate::launch) cannot switch the executable: on kernels without
-//! `CONFIG_CHECKPOINT_RESTORE`, and on architectures that have no machine code for it.
+//! The runtime runs from a sealed copy of itself only where a [launch](crate::launch) cannot switch the
+//! executable: on kernels without `CONFIG_CHECKPOINT_RESTORE`, and on architectures that have no machine code
+//! for it.
 
 use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
@@ -20,11 +21,11 @@ use crate::raw::syscall;
 const SEALS: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
-/// Goes on from a sealed copy of the caller's executable, with the same arguments and environment; comes back at once where it is one
-/// already.
+/// Goes on from a sealed copy of the caller's executable, with the same arguments and environment; comes back
+/// at once where it is one already.
 ///
-/// Costs a copy of the binary and an `execve(2)`. To be called first of all, while nothing is open or changed yet. `EACCES` where memfds
-/// are not executable (`vm.memfd_noexec`).
+/// Costs a copy of the binary and an `execve(2)`. To be called first of all, while nothing is open or changed
+/// yet. `EACCES` where memfds are not executable (`vm.memfd_noexec`).
 pub fn ensure_sealed_copy() -> Result<()> {
     let own =
         File::open("/proc/self/exe").map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
@@ -59,7 +60,8 @@ fn writable_file(name: &CStr) -> Result<OwnedFd> {
     }
 }
 
-/// Seals a memfd, and opens it anew for reading: until `file` is closed, which can write, the kernel does not execute the file.
+/// Seals a memfd, and opens it anew for reading: until `file` is closed, which can write, the kernel does not
+/// execute the file.
 fn seal(file: &OwnedFd) -> Result<OwnedFd> {
     rustix::fs::fcntl_add_seals(file, SEALS)?;
     reopen(file.as_fd(), OFlags::RDONLY)

@@ -20,8 +20,8 @@ pub(crate) const SET_SIZE: usize = 8;
 /// The signal with a number of 1 to 64, real-time signals included, signal(7).
 pub fn from_number(number: i32) -> Option<Signal> {
     let number = NonZeroI32::new(number).filter(|number| (1..=LAST_SIGNAL).contains(&number.get()))?;
-    // SAFETY: the number is a signal's. The two that the C library keeps are for the threads of its own process; sending them to
-    // another process, as kill(1) can, harms nothing of ours.
+    // SAFETY: the number is a signal's. The two that the C library keeps are for the threads of its own
+    // process; sending them to another process, as kill(1) can, harms nothing of ours.
     Some(unsafe { Signal::from_raw_nonzero_unchecked(number) })
 }
 
@@ -74,8 +74,8 @@ fn bit(signal: Signal) -> u64 {
 
 /// Blocks every signal that can be blocked, so that a [`SignalFd`] gets them; gives the mask from before.
 ///
-/// Faults of the caller itself (`SIGSEGV`, `SIGBUS`, `SIGFPE`, `SIGILL`, `SIGTRAP`, `SIGSYS`) stay open: a blocked fault would kill
-/// without its handler's message.
+/// Faults of the caller itself (`SIGSEGV`, `SIGBUS`, `SIGFPE`, `SIGILL`, `SIGTRAP`, `SIGSYS`) stay open: a
+/// blocked fault would kill without its handler's message.
 pub fn block_all() -> Result<SignalSet> {
     let faults = [Signal::SEGV, Signal::BUS, Signal::FPE, Signal::ILL, Signal::TRAP, Signal::SYS];
     set_mask(faults.into_iter().fold(SignalSet::ALL, SignalSet::without))
@@ -90,8 +90,8 @@ pub fn restore(mask: SignalSet) -> Result<()> {
 pub fn set_mask(mask: SignalSet) -> Result<SignalSet> {
     let mut old = 0_u64;
     let (new_place, old_place) = ((&raw const mask.0) as usize, (&raw mut old) as usize);
-    // SAFETY: both sets outlive the call and have the size that is said. Not the C library's function: that one protects two signals
-    // of its own, which must be open in the program that is launched.
+    // SAFETY: both sets outlive the call and have the size that is said. Not the C library's function: that
+    // one protects two signals of its own, which must be open in the program that is launched.
     unsafe {
         syscall(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, new_place, old_place, SET_SIZE])
     }?;
@@ -103,7 +103,8 @@ pub fn set_mask(mask: SignalSet) -> Result<SignalSet> {
 pub struct SignalInfo {
     /// Which signal.
     pub signal: Signal,
-    /// Who sent it, or which child it tells of; none for a process outside of our pid namespace, and for the kernel itself.
+    /// Who sent it, or which child it tells of; none for a process outside of our pid namespace, and for the
+    /// kernel itself.
     pub pid: Option<Pid>,
 }
 
@@ -170,7 +171,8 @@ mod tests {
             let me = rustix::process::getpid();
             let thread = rustix::thread::gettid();
             let arguments = [me.as_raw_pid() as usize, thread.as_raw_pid() as usize, libc::SIGUSR1 as usize];
-            // SAFETY: the call takes numbers alone. To this thread, because the other threads of the test do not block it.
+            // SAFETY: the call takes numbers alone. To this thread, because the other threads of the test do
+            // not block it.
             unsafe { syscall(libc::SYS_tgkill, arguments) }.unwrap();
             let info = fd.read().unwrap().unwrap();
             assert_eq!(info, SignalInfo { signal: Signal::USR1, pid: Some(me) });

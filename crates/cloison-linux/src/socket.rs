@@ -31,7 +31,8 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
-/// Sends one message, with at most one descriptor (`SCM_RIGHTS`). `EPIPE` where the other side is gone; no signal is raised.
+/// Sends one message, with at most one descriptor (`SCM_RIGHTS`). `EPIPE` where the other side is gone; no
+/// signal is raised.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
     let fds = fd.map(|fd| [fd]);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -44,8 +45,8 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
     if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
 }
 
-/// Receives one message of at most [`MESSAGE_LIMIT`] bytes; `EMSGSIZE` for a longer one. Where more than one descriptor came, the
-/// first is kept and the others are closed.
+/// Receives one message of at most [`MESSAGE_LIMIT`] bytes; `EMSGSIZE` for a longer one. Where more than one
+/// descriptor came, the first is kept and the others are closed.
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Message> {
     let mut bytes = vec![0; MESSAGE_LIMIT];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -79,8 +80,8 @@ pub fn accept(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 /// Makes a listening `SOCK_SEQPACKET` socket called `name` in the directory `dir`.
 ///
-/// The address goes through `/proc/self/fd`, because the path of a state directory can be longer than the 108 bytes of an address.
-/// `EADDRINUSE` where the name exists.
+/// The address goes through `/proc/self/fd`, because the path of a state directory can be longer than the 108
+/// bytes of an address. `EADDRINUSE` where the name exists.
 pub fn listen_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     let socket = seqpacket()?;
     rustix::net::bind(&socket, &address(dir, name)?)?;
@@ -88,7 +89,8 @@ pub fn listen_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Connects to the socket called `name` in the directory `dir`. `ECONNREFUSED` where nobody listens, `ENOENT` where it is not there.
+/// Connects to the socket called `name` in the directory `dir`. `ECONNREFUSED` where nobody listens, `ENOENT`
+/// where it is not there.
 pub fn connect_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     let socket = seqpacket()?;
     let address = address(dir, name)?;

@@ -7,9 +7,11 @@ use rustix::termios::Winsize;
 use crate::Result;
 use crate::raw::syscall;
 
-/// The other side of the pseudo terminal whose master this is, unlocked and not the controlling terminal of anybody.
+/// The other side of the pseudo terminal whose master this is, unlocked and not the controlling terminal of
+/// anybody.
 ///
-/// `TIOCGPTPEER` (Linux 4.13) needs no name in any `/dev/pts`, which could be another's. `ENOTTY` if it is no master.
+/// `TIOCGPTPEER` (Linux 4.13) needs no name in any `/dev/pts`, which could be another's. `ENOTTY` if it is no
+/// master.
 pub fn open_terminal(master: BorrowedFd<'_>) -> Result<OwnedFd> {
     let unlocked: libc::c_int = 0;
     // SAFETY: the number outlives the call, which reads it.

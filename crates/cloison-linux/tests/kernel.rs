@@ -1,4 +1,5 @@
-//! The real kernel, asked through the trait, in namespaces of its own: as root, or as anybody where user namespaces are allowed.
+//! The real kernel, asked through the trait, in namespaces of its own: as root, or as anybody where user
+//! namespaces are allowed.
 
 use std::os::fd::AsFd;
 use std::path::Path;

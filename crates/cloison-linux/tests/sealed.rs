@@ -6,7 +6,8 @@ use std::process::Command;
 
 const ASKED: &str = "CLOISON_TEST_SEALED_COPY";
 
-/// Runs in the process that the test below starts: first from its file, then, with the same arguments, from the copy.
+/// Runs in the process that the test below starts: first from its file, then, with the same arguments, from
+/// the copy.
 #[test]
 fn child_of_the_test_goes_on_from_a_copy() {
     if std::env::var_os(ASKED).is_none() {

@@ -1,7 +1,8 @@
 //! A kernel that records what it is asked, answers as it was told, and fails on demand.
 //!
-//! Its descriptors are real ones, each an empty file of its own in memory, so that they can be owned, borrowed and closed; each has a
-//! name that tells what it was opened from, and by which it is shown in the record. Nothing of the machine is touched otherwise.
+//! Its descriptors are real ones, each an empty file of its own in memory, so that they can be owned,
+//! borrowed and closed; each has a name that tells what it was opened from, and by which it is shown in the
+//! record. Nothing of the machine is touched otherwise.
 //!
 //! ```
 //! use cloison_linux::fake::Fake;
@@ -17,7 +18,10 @@
 //! let kernel = Fake::new();
 //! let root = kernel.descriptor("rootfs");
 //! make_dev(&kernel, root.as_fd())?;
-//! assert_eq!(kernel.calls(), [r#"open_in_root(rootfs, "/dev", PATH, 0o0)"#, r#"mkdirat(rootfs/dev, "shm", 0o1777)"#]);
+//! assert_eq!(kernel.calls(), [
+//!     r#"open_in_root(rootfs, "/dev", PATH, 0o0)"#,
+//!     r#"mkdirat(rootfs/dev, "shm", 0o1777)"#,
+//! ]);
 //!
 //! let kernel = Fake::new();
 //! let root = kernel.descriptor("rootfs");
@@ -70,7 +74,8 @@ struct State {
 }
 
 impl Fake {
-    /// A kernel to which all succeeds: every path can be opened and is an empty directory of root's with mode 0755.
+    /// A kernel to which all succeeds: every path can be opened and is an empty directory of root's with mode
+    /// 0755.
     pub fn new() -> Self {
         Self::default()
     }
@@ -109,7 +114,8 @@ impl Fake {
     pub fn open_descriptors(&self) -> Vec<String> {
         let state = self.state();
         let open = |number: RawFd, inode: u64| {
-            // SAFETY: the descriptor is looked at during this call alone, and may as well be closed or another's.
+            // SAFETY: the descriptor is looked at during this call alone, and may as well be closed or
+            // another's.
             inode_of(unsafe { BorrowedFd::borrow_raw(number) }) == Some(inode)
         };
         let descriptors = state.descriptors.iter().filter(|(number, (inode, _))| open(**number, *inode));
@@ -126,7 +132,8 @@ impl Fake {
         self.state().file_systems.insert(name.to_owned(), f_type);
     }
 
-    /// What `readlinkat` gives for the link with this name, `rootfs/dev/fd` say. Without, it is `EINVAL`: no link.
+    /// What `readlinkat` gives for the link with this name, `rootfs/dev/fd` say. Without, it is `EINVAL`: no
+    /// link.
     pub fn set_link(&self, name: &str, target: impl Into<PathBuf>) {
         self.state().links.insert(name.to_owned(), target.into());
     }
@@ -156,7 +163,8 @@ impl Fake {
         log.clone_into(&mut self.state().fs_log);
     }
 
-    /// Lets every `clone3` come back as the child. Without, it comes back in the parent, with a pid that no process can have.
+    /// Lets every `clone3` come back as the child. Without, it comes back in the parent, with a pid that no
+    /// process can have.
     pub fn be_child(&self) {
         self.state().be_child = true;
     }

@@ -1,16 +1,18 @@
 //! From "ready" to the container's program.
 //!
-//! The last steps of a container's first process (its ids, its capabilities, its filter, `execve(2)`) must not run from the runtime's
-//! own executable: from `execve` of `#!/proc/self/exe` on, or through `/proc/PID/exe`, the container could open that file and, as root,
-//! overwrite the runtime on the host (CVE-2019-5736). So these steps are written down as a tape of raw system calls, and a hundred bytes
-//! of machine code walk it. The code lies in a sealed memfd, the pad. Its first calls unmap the runtime's executable from the process and
-//! turn `/proc/self/exe` to the pad with `prctl(PR_SET_MM, PR_SET_MM_MAP)`, prctl(2). Nothing that the container can reach leads to the
-//! runtime any more, no copy of the binary was made, and there is one `execve` only, so that security labels and capabilities change
-//! once.
+//! The last steps of a container's first process (its ids, its capabilities, its filter, `execve(2)`) must
+//! not run from the runtime's own executable: from `execve` of `#!/proc/self/exe` on, or through
+//! `/proc/PID/exe`, the container could open that file and, as root, overwrite the runtime on the host
+//! (CVE-2019-5736). So these steps are written down as a tape of raw system calls, and a hundred bytes of
+//! machine code walk it. The code lies in a sealed memfd, the pad. Its first calls unmap the runtime's
+//! executable from the process and turn `/proc/self/exe` to the pad with `prctl(PR_SET_MM, PR_SET_MM_MAP)`,
+//! prctl(2). Nothing that the container can reach leads to the runtime any more, no copy of the binary was
+//! made, and there is one `execve` only, so that security labels and capabilities change once.
 //!
-//! The switch needs a kernel with `CONFIG_CHECKPOINT_RESTORE` (which every distribution sets) and `CAP_SYS_ADMIN` or
-//! `CAP_CHECKPOINT_RESTORE` in the user namespace of the process, and is written for x86-64. Elsewhere
-//! [`exe_switch_supported`] says no; then the runtime runs from a [sealed copy](crate::sealed), and the tape is walked without a pad.
+//! The switch needs a kernel with `CONFIG_CHECKPOINT_RESTORE` (which every distribution sets) and
+//! `CAP_SYS_ADMIN` or `CAP_CHECKPOINT_RESTORE` in the user namespace of the process, and is written for
+//! x86-64. Elsewhere [`exe_switch_supported`] says no; then the runtime runs from a [sealed
+//! copy](crate::sealed), and the tape is walked without a pad.
 //!
 //! What fails is told by eight bytes on a descriptor, [`Failure`], and by exit status 127.
 
@@ -48,15 +50,15 @@ pub struct Launch {
     pub env: Vec<CString>,
     /// Where a [`Failure`] is written to with one `write(2)`.
     pub report: Option<OwnedFd>,
-    /// What [`prepare_pad`] gave. Without one, the steps run from the caller's own executable, which must then be
-    /// [sealed](crate::sealed).
+    /// What [`prepare_pad`] gave. Without one, the steps run from the caller's own executable, which must
+    /// then be [sealed](crate::sealed).
     pub pad: Option<OwnedFd>,
 }
 
 /// The paths that are tried with `execve(2)`.
 ///
-/// As with a shell's `PATH`: what is not there is passed over, what is not allowed is remembered and told if nothing else can be
-/// executed, any other error ends the search.
+/// As with a shell's `PATH`: what is not there is passed over, what is not allowed is remembered and told if
+/// nothing else can be executed, any other error ends the search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaunchProgram {
     /// In the order of trying; a single one where the program was given with a `/`.
@@ -74,7 +76,8 @@ pub enum LaunchStep {
     SetUid(u32),
     /// `prctl(PR_SET_KEEPCAPS)`: whether permitted capabilities outlive a change of the user id away from 0.
     KeepCapabilities(bool),
-    /// `prctl(PR_CAPBSET_DROP)` of every capability that the kernel knows and that is not in this set. Needs `CAP_SETPCAP`.
+    /// `prctl(PR_CAPBSET_DROP)` of every capability that the kernel knows and that is not in this set. Needs
+    /// `CAP_SETPCAP`.
     LimitBounding(CapabilitySet),
     /// `capset(2)`.
     SetCapabilities {
@@ -91,14 +94,16 @@ pub enum LaunchStep {
     RaiseAmbient(CapabilitySet),
     /// `prctl(PR_SET_NO_NEW_PRIVS)`.
     NoNewPrivileges,
-    /// `seccomp(SECCOMP_SET_MODE_FILTER)`. What comes after it must be allowed by the filter, `execve` at least.
+    /// `seccomp(SECCOMP_SET_MODE_FILTER)`. What comes after it must be allowed by the filter, `execve` at
+    /// least.
     Seccomp {
         /// The program.
         filter: Vec<SockFilter>,
         /// `SECCOMP_FILTER_FLAG_*`, but not `NEW_LISTENER`, whose descriptor nobody would take.
         flags: u32,
     },
-    /// `rt_sigaction(2)` of every signal to its default. `execve` itself does so with handlers, and leaves what is ignored ignored.
+    /// `rt_sigaction(2)` of every signal to its default. `execve` itself does so with handlers, and leaves
+    /// what is ignored ignored.
     ResetSignals,
     /// `rt_sigprocmask(2)`: the signals that are blocked from here on.
     SetSignalMask(SignalSet),
@@ -108,8 +113,9 @@ pub enum LaunchStep {
     Umask(u32),
     /// `prlimit(2)`: a limit of the program, which must not hinder what comes before it.
     Limit(Resource, Rlimit),
-    /// `close_range(2)` (Linux 5.9) of every descriptor from this number on, but the one for reports, which `execve` closes. Not only
-    /// marked as close-on-exec: while `execve` looks for the program, its path could lead through `/proc/self/fd` (CVE-2024-21626).
+    /// `close_range(2)` (Linux 5.9) of every descriptor from this number on, but the one for reports, which
+    /// `execve` closes. Not only marked as close-on-exec: while `execve` looks for the program, its path
+    /// could lead through `/proc/self/fd` (CVE-2024-21626).
     CloseFrom(u32),
     /// `pause(2)`, for a look from outside.
     #[cfg(test)]
@@ -130,7 +136,8 @@ pub struct SockFilter {
     pub k: u32,
 }
 
-/// Does all of a [`Launch`]. Gives back only an error from before the first step; later ones are [reported](Failure).
+/// Does all of a [`Launch`]. Gives back only an error from before the first step; later ones are
+/// [reported](Failure).
 ///
 /// `EINVAL` where there is no candidate or a filter is too long; `ENOMEM`.
 pub fn launch(launch: &Launch) -> Errno {
@@ -163,8 +170,8 @@ pub struct Failure {
 pub enum FailedAt {
     /// Unmapping the runtime's executable.
     Unmap,
-    /// Turning `/proc/self/exe` to the pad: `EPERM` without the capability, `EINVAL` without kernel support, `EACCES` where memfds are
-    /// not executable (`vm.memfd_noexec`).
+    /// Turning `/proc/self/exe` to the pad: `EPERM` without the capability, `EINVAL` without kernel support,
+    /// `EACCES` where memfds are not executable (`vm.memfd_noexec`).
     SwitchExecutable,
     /// The step at this place in [`Launch::steps`].
     Step(usize),
@@ -233,10 +240,8 @@ impl fmt::Display for LaunchStep {
             Self::KeepCapabilities(false) => f.write_str("let a change of user drop capabilities"),
             Self::LimitBounding(set) => write!(f, "limit the bounding set to {set}"),
             Self::SetCapabilities { effective, permitted, inheritable } => {
-                write!(
-                    f,
-                    "set capabilities: effective {effective}; permitted {permitted}; inheritable {inheritable}"
-                )
+                f.write_str("set capabilities: ")?;
+                write!(f, "effective {effective}; permitted {permitted}; inheritable {inheritable}")
             }
             Self::ClearAmbient => f.write_str("clear the ambient capabilities"),
             Self::RaiseAmbient(set) => write!(f, "raise the ambient capabilities {set}"),

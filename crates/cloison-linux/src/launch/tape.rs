@@ -93,12 +93,14 @@ impl Tape {
         self.switch_executable(pad);
     }
 
-    /// The kernel wants all bounds of the address space with the descriptor. They are what `/proc/PID/stat` shows until `execve` sets
-    /// them anew, and nothing else, so that they may as well all lie in the tape's own data.
+    /// The kernel wants all bounds of the address space with the descriptor. They are what `/proc/PID/stat`
+    /// shows until `execve` sets them anew, and nothing else, so that they may as well all lie in the tape's
+    /// own data.
     fn switch_executable(&mut self, pad: BorrowedFd<'_>) {
         let place = self.reserve(MEMORY_MAP_SIZE);
         let Place(start) = place;
-        // Addresses that are in order, as the kernel checks: code and heap have a length, the heap lies behind the data.
+        // Addresses that are in order, as the kernel checks: code and heap have a length, the heap lies
+        // behind the data.
         let bounds = [0_u64, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0];
         for (field, offset) in bounds.iter().enumerate() {
             let field = start + 8 * field;
@@ -304,8 +306,8 @@ impl Tape {
         self.data[start..start + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Lays the tape into memory of its own, outside of the heap and of anything that will be unmapped; gives its first entry. The
-    /// memory is there until the process ends or executes.
+    /// Lays the tape into memory of its own, outside of the heap and of anything that will be unmapped; gives
+    /// its first entry. The memory is there until the process ends or executes.
     pub(super) fn map(mut self) -> Result<*mut Entry> {
         let entries_size = size_of_val(self.entries.as_slice());
         let size = (entries_size + self.data.len()).next_multiple_of(page_size());

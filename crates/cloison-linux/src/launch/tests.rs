@@ -270,7 +270,8 @@ fn script_that_asks_for_the_runtime_gets_the_pad() {
     assert_eq!((output.as_str(), ending), ("", Ending::Exited(127)));
     assert_eq!(report, failure(FailedAt::Program(0), Errno::NOEXEC));
 
-    // Without the pad, the same script does run the executable of its parent, here these tests with a filter that fits none.
+    // Without the pad, the same script does run the executable of its parent, here these tests with a filter
+    // that fits none.
     let (output, report, ending) = spawn(None, vec![], &[path], &[path]).finish();
     assert_eq!((report, ending), (None, Ending::Exited(0)));
     assert!(output.contains("0 passed"), "{output}");

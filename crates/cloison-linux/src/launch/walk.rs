@@ -54,7 +54,8 @@ unsafe fn walk(mut entry: *mut Entry, report: libc::c_int) -> ! {
 fn fail(entry: &mut Entry, report: libc::c_int, tag: u32, errno: Errno) -> ! {
     entry.tag = tag.to_le();
     entry.errno = errno.raw_os_error().unsigned_abs().to_le();
-    // SAFETY: the tag and the errno are neighbours, eight bytes together. There is nobody left to tell of a failure of this.
+    // SAFETY: the tag and the errno are neighbours, eight bytes together. There is nobody left to tell of a
+    // failure of this.
     unsafe {
         let _ = syscall(libc::SYS_write, [report as usize, (&raw const entry.tag) as usize, 8]);
         libc::_exit(127)

@@ -1,8 +1,8 @@
 //! The machine code that walks a tape, for x86-64.
 //!
-//! It lies among the read-only data of the runtime, where it is never run from, and is copied to the pad. It refers to nothing but its
-//! registers: `rbx` is the entry at hand, `r12` the descriptor for the report, `r13` and `r14` the errno and the tag that the candidates
-//! have given so far. The stack is not used.
+//! It lies among the read-only data of the runtime, where it is never run from, and is copied to the pad. It
+//! refers to nothing but its registers: `rbx` is the entry at hand, `r12` the descriptor for the report,
+//! `r13` and `r14` the errno and the tag that the candidates have given so far. The stack is not used.
 
 use std::arch::{asm, global_asm};
 use std::convert::Infallible;
@@ -101,28 +101,32 @@ pub(super) fn machine_code() -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(start, end.addr() - start.addr()) }
 }
 
-/// Leaves the runtime's executable and does the steps of a launch. Comes back only with an error from before the first of them.
+/// Leaves the runtime's executable and does the steps of a launch. Comes back only with an error from before
+/// the first of them.
 pub(super) fn run(launch: &Launch, pad: BorrowedFd<'_>) -> Result<Infallible> {
     let mut tape = Tape::default();
     tape.leave_executable(&executable_ranges()?, pad);
     tape.launch(launch)?;
     let report = launch.report.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-    // SAFETY: asks for a new mapping at a place of the kernel's choice, which cannot change under it since the file is sealed.
+    // SAFETY: asks for a new mapping at a place of the kernel's choice, which cannot change under it since
+    // the file is sealed.
     let code = unsafe {
         let rights = ProtFlags::READ | ProtFlags::EXEC;
         rustix::mm::mmap(ptr::null_mut(), machine_code().len(), rights, MapFlags::PRIVATE, pad, 0)
     }?;
     let entry = tape.map()?;
-    // SAFETY: the pad holds the code above. It takes the tape in rdi and the descriptor in rsi, needs nothing of the executable that it
-    // unmaps, uses no stack, and never comes back.
+    // SAFETY: the pad holds the code above. It takes the tape in rdi and the descriptor in rsi, needs nothing
+    // of the executable that it unmaps, uses no stack, and never comes back.
     unsafe { asm!("jmp {}", in(reg) code, in("rdi") entry, in("rsi") i64::from(report), options(noreturn)) }
 }
 
-/// Where the executable of this process lies in memory, from its program headers, which the kernel tells in the auxiliary vector.
+/// Where the executable of this process lies in memory, from its program headers, which the kernel tells in
+/// the auxiliary vector.
 fn executable_ranges() -> Result<Vec<Range<usize>>> {
     let page = page_size();
     let headers = program_headers()?;
-    // The segment with the file's begin holds the headers, in its first page. A static executable has no PT_PHDR to tell.
+    // The segment with the file's begin holds the headers, in its first page. A static executable has no
+    // PT_PHDR to tell.
     let first = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_offset == 0);
     let first = first.ok_or(Errno::NOEXEC)?;
     let bias = (headers.as_ptr().addr() / page * page).wrapping_sub(first.p_vaddr as usize);
@@ -145,6 +149,7 @@ fn program_headers() -> Result<&'static [libc::Elf64_Phdr]> {
     if start == 0 {
         return Err(Errno::NOEXEC);
     }
-    // SAFETY: the kernel says that so many program headers lie there, in a segment of the executable, which is never changed.
+    // SAFETY: the kernel says that so many program headers lie there, in a segment of the executable, which
+    // is never changed.
     Ok(unsafe { std::slice::from_raw_parts(start as *const libc::Elf64_Phdr, count as usize) })
 }
