@@ -13,17 +13,12 @@ use rustix::io::{Errno, Result};
 /// The caller must have the directory locked: the temporary name is always the same, so that an interrupted write leaves at most
 /// one file behind, which the next write takes over.
 pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
-    let temporary = format!("{name}.new");
-    let durable = !in_memory(dir)?;
-    let written = write_new(dir, &temporary, bytes, durable)
-        .and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name))
-        .and_then(|()| if durable { rustix::fs::fsync(dir) } else { Ok(()) });
-    if written.is_err()
-        && let Err(errno) = absent_is_fine(rustix::fs::unlinkat(dir, &temporary, AtFlags::empty()))
-    {
-        log::debug!("{temporary} stays behind, and the next write takes it over: {errno}");
-    }
-    written
+    replace_with(dir, name, bytes, false)
+}
+
+/// The same, for a file that is to be whole even after the machine has stopped.
+pub(super) fn replace_durably(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+    replace_with(dir, name, bytes, !in_memory(dir)?)
 }
 
 /// All bytes of a regular file that nobody writes to any more, as [`replace`] leaves it: there, fewer bytes than were asked for
@@ -100,6 +95,19 @@ pub(super) fn entries(dir: BorrowedFd<'_>) -> Result<Vec<(OsString, FileType)>> 
         found.push((OsString::from_vec(name.to_bytes().to_vec()), kind));
     }
     Ok(found)
+}
+
+fn replace_with(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], durable: bool) -> Result<()> {
+    let temporary = format!("{name}.new");
+    let written = write_new(dir, &temporary, bytes, durable)
+        .and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name))
+        .and_then(|()| if durable { rustix::fs::fsync(dir) } else { Ok(()) });
+    if written.is_err()
+        && let Err(errno) = absent_is_fine(rustix::fs::unlinkat(dir, &temporary, AtFlags::empty()))
+    {
+        log::debug!("{temporary} stays behind, and the next write takes it over: {errno}");
+    }
+    written
 }
 
 fn write_new(dir: BorrowedFd<'_>, name: &str, mut bytes: &[u8], durable: bool) -> Result<()> {

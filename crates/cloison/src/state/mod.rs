@@ -22,18 +22,18 @@
 //!
 //! Locks end with the process that has them. What remains is what its system calls have done so far:
 //!
-//! - `mkdir`: a directory without `state.json`. It holds the id; there is no cgroup and no process yet, because a state that names
-//!   the cgroup is saved before the cgroup is made. `list` warns of it, `state` says what it is ([`Error::Unfinished`]), and
-//!   `delete --force` removes it.
+//! - A directory without `state.json`, empty or with a `config.json`. It holds the id; there is no cgroup and no process yet,
+//!   because a state that names the cgroup is saved before the cgroup is made. `list` warns of it, `state` says what it is
+//!   ([`Error::Unfinished`]), and `delete --force` removes it.
 //! - Each file is written to its `.new` name and renamed. `rename(2)` is atomic, so `state.json` is always a whole state, the last
 //!   one that was saved. A `.new` that remains is overwritten by the next writing and removed with the directory.
 //! - A state without a first process, which nobody has locked: the creation was interrupted. [`Status::Stopped`]; `delete` kills
 //!   what the cgroup holds, removes the cgroup, then the directory.
-//! - A removal deletes `state.json` after all other files, so up to the last step the container can be found and deleted again. A
-//!   directory without `state.json` is what `mkdir` left, see above; its cgroup was removed before the first file was.
+//! - A removal deletes `state.json` after all other files, so up to the last step the container can be found and deleted again. An
+//!   empty directory is what `mkdir` leaves, too, see above; its cgroup was removed before the first file was.
 //!
 //! Should the machine itself stop, the containers have stopped too, and only the remains must be readable: on a file system with
-//! a disk behind it, a file is flushed before it is renamed, and the directory after.
+//! a disk behind it, `state.json` is flushed before it is renamed, and the directory after.
 //!
 //! A `state.json` that does not hold a state ([`Error::Damaged`]) is nobody's crash, but can be met all the same. It is treated
 //! like one that is missing; one of a layout that we do not know ([`Error::Layout`]) is left alone even by `delete --force`.

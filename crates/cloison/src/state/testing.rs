@@ -114,23 +114,25 @@ impl Remains {
 /// back but for the order of the files that are not `state.json`.
 pub(crate) fn remains_of_dead_commands() -> Vec<Remains> {
     let state = serde_json::to_vec(&a_state("c1")).unwrap();
-    let written: Vec<_> =
-        (0..=state.len()).map(|length| vec![("state.json.new", state[..length].to_vec())]).collect();
-    let others: [&[(&str, &[u8])]; 9] = [
+    let config: (_, &[u8]) = ("config.json", b"{}");
+    let unsaved: [&[(&str, &[u8])]; 4] =
+        [&[], &[("config.json.new", b"")], &[("config.json.new", b"{")], &[config]];
+    let unsaved = unsaved.into_iter().map(with_bytes);
+    let saving = (0..=state.len()).map(|length| with_bytes(&[config, ("state.json.new", &state[..length])]));
+    let (created, start) = (("created", &b""[..]), ("start", &b""[..]));
+    let saved: [&[(&str, &[u8])]; 7] = [
+        &[config],
+        &[config, start],
+        &[config, start, created],
+        &[config, start, created, ("state.json.new", b"{")],
+        &[start, created],
+        &[created],
         &[],
-        &[("config.json.new", b"")],
-        &[("config.json.new", b"{")],
-        &[("config.json", b"{}")],
-        &[("config.json", b"{}"), ("created", b"")],
-        &[("config.json", b"{}"), ("created", b""), ("start", b"")],
-        &[("config.json", b"{}"), ("created", b""), ("start", b""), ("state.json.new", b"{")],
-        &[("created", b""), ("start", b"")],
-        &[("start", b"")],
     ];
-    let saved = others.into_iter().map(|others| {
-        let others = others.iter().map(|&(name, bytes)| (name, bytes.to_vec()));
-        others.chain([("state.json", state.clone())]).collect()
-    });
-    let all = [Vec::new()].into_iter().chain(written).chain(saved);
-    all.map(|files| Remains { files }).collect()
+    let saved = saved.into_iter().map(|others| with_bytes(&[others, &[("state.json", &state)]].concat()));
+    unsaved.chain(saving).chain(saved).map(|files| Remains { files }).collect()
+}
+
+fn with_bytes(files: &[(&'static str, &[u8])]) -> Vec<(&'static str, Vec<u8>)> {
+    files.iter().map(|&(name, bytes)| (name, bytes.to_vec())).collect()
 }

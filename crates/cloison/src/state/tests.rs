@@ -83,7 +83,7 @@ fn creators_and_deleters_of_one_id_never_meet_in_one_directory() {
     };
     let go_on = |turn: &dyn Fn(&Store)| {
         let store = store(&dir);
-        while created.load(Ordering::Relaxed) < 100 {
+        while created.load(Ordering::Relaxed) < 30 {
             turn(&store);
         }
     };
@@ -291,7 +291,7 @@ fn readers_beside_writers_and_removers_find_a_whole_state_or_none() {
             }
             found
         });
-        for _ in 0..200 {
+        for _ in 0..60 {
             let container = store(&dir).create(&id("c1")).unwrap();
             for letter in ["a", "b"] {
                 container.save(&State { bundle: letter.repeat(20_000), ..a_state("c1") }).unwrap();
