@@ -21,18 +21,18 @@ const ATTEMPTS: u32 = 8;
 
 /// The directory of a container, locked: no other command changes it until this value is dropped.
 ///
-/// A process made by `clone3(2)` has the lock too (`flock(2)`: it belongs to the open file description). So that a first process
-/// that waits for `start` does not keep it, dropping this value unlocks instead of only closing. The child must therefore never
-/// drop it: a child ends by `execve(2)` or `exit_group(2)`, and closes the descriptor by number if at all.
+/// A process made by `clone3(2)` has the lock too (`flock(2)`: it belongs to the open file description). Dropping this value unlocks
+/// for both, so a child must never drop its copy; it has [`leave_to_parent`](Self::leave_to_parent).
 #[derive(Debug)]
 pub struct Container {
     view: View,
+    unlock: bool,
 }
 
 impl Container {
     /// `view` must have been locked.
     pub(super) fn new(view: View) -> Self {
-        Self { view }
+        Self { view, unlock: true }
     }
 
     /// The last state that was saved.
@@ -97,6 +97,13 @@ impl Container {
         }
     }
 
+    /// What a child does with the copy that it got from `clone3(2)`: closes the directory, and leaves it locked by its parent.
+    ///
+    /// A first process that did not, and whose parent was killed, would keep the container locked for as long as it waits for `start`.
+    pub fn leave_to_parent(mut self) {
+        self.unlock = false;
+    }
+
     fn remove_once(&self) -> Result<(), Errno> {
         files::remove_entries(self.as_fd(), Some(STATE), MAX_DEPTH)?;
         files::absent_is_fine(unlinkat(self.as_fd(), STATE, AtFlags::empty()))?;
@@ -114,7 +121,9 @@ impl Deref for Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        if let Err(errno) = flock(&self.view.dir, FlockOperation::Unlock) {
+        if self.unlock
+            && let Err(errno) = flock(&self.view.dir, FlockOperation::Unlock)
+        {
             log::debug!("the lock on {} ends with its last descriptor: {errno}", self.path().display());
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::rc::Rc;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -156,6 +157,20 @@ fn a_forked_process_does_not_keep_the_lock() {
     drop(container);
     assert!(store(&dir).try_open(&id("c1")).unwrap().is_some());
     drop(inherited);
+}
+
+#[test]
+fn a_forked_process_leaves_the_lock_to_its_parent_and_does_not_outlast_it() {
+    let dir = TempDir::new();
+    let container = store(&dir).create(&id("c1")).unwrap();
+    // The same open file description, as a child has it after clone3.
+    let dir_of_child = container.as_fd().try_clone_to_owned().unwrap();
+    let root = Rc::clone(&container.root);
+    let child = Container::new(View { root, id: id("c1"), dir: dir_of_child });
+    child.leave_to_parent();
+    assert!(store(&dir).try_open(&id("c1")).unwrap().is_none(), "the parent has it still");
+    container.leave_to_parent(); // closes without unlocking, as a kill does
+    assert!(store(&dir).try_open(&id("c1")).unwrap().is_some(), "nobody has it any more");
 }
 
 #[test]
