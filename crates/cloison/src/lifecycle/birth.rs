@@ -228,6 +228,10 @@ impl<'k> Birth<'k> {
             Fork::Child => {
                 // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
                 drop(ours);
+                // Nor may the lock on the state, or an init whose runtime was killed would keep `start` waiting.
+                if let Some(container) = self.container.take() {
+                    container.leave_to_parent();
+                }
                 match user {
                     Some(path) => go_between(kernel, path, namespaces, &self.plan, &inherited),
                     None => be_born(kernel, &self.plan, &inherited),
