@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -57,7 +57,9 @@ impl Sandbox {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .expect("prctl(PR_SET_CHILD_SUBREAPER)");
         let number = SANDBOXES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("cloison-test-{}-{number}", std::process::id());
+        // In namespaces of their own, two runs have the same process ids on one machine.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
+        let name = format!("cloison-test-{}-{:08x}-{number}", std::process::id(), now.subsec_nanos());
         let dir = std::env::temp_dir().join(&name);
         fs::create_dir(&dir).unwrap_or_else(|error| panic!("mkdir {}: {error}", dir.display()));
         make_dir(&dir, 0o711);

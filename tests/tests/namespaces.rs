@@ -181,7 +181,7 @@ fn the_error_about_a_wrong_kind_of_namespace_names_both() {
     let first = sandbox.sleeper().start();
     let wrong = format!("/proc/{}/ns/ipc", first.pid());
     let output = sandbox.busybox("true").namespace("network", Some(&wrong)).run();
-    output.refused_saying(&[&wrong, "network"]);
+    output.refused_saying(&[&wrong, "net namespace"]);
     first.end();
 }
 

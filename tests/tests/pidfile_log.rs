@@ -219,6 +219,7 @@ fn flags_take_their_value_after_a_space_or_an_equals_sign() {
 #[test]
 fn rootless_takes_true_false_and_auto() {
     let sandbox = Sandbox::new();
+    sandbox.directory("state");
     for value in ["true", "false", "auto"] {
         sandbox.cloison([&format!("--rootless={value}"), "list"]).ok();
         sandbox.cloison(["--rootless", value, "list"]).ok();
