@@ -2,10 +2,12 @@
 //!
 //! Root only: `cargo bench -p cloison-cgroup`. Prints the median of each in microseconds.
 
+use std::io::Read;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cloison_cgroup::{CgroupPath, Layout, Record, Unified};
+use cloison_cgroup::{CgroupPath, Layout, Record, Signal, Unified};
 use rustix::fs::{Mode, mkdir, rmdir};
 
 const ROUNDS: usize = 400;
@@ -57,10 +59,35 @@ fn measure(what: &str, record: &Record) {
             }
         }));
     }
+    let (kill, gone) = killing(record);
     let [create, entry, remove, bare_create, bare_remove] = times.map(|mut all| middle(&mut all));
     println!(
         "{what}: create {create:.1} (mkdir {bare_create:.1}), entry {entry:.1}, remove {remove:.1} (rmdir {bare_remove:.1})"
     );
+    println!("{what}: kill_all {kill:.1}, remove after it {gone:.1}");
+}
+
+/// What it takes to kill one process, and to remove its cgroup right after that.
+fn killing(record: &Record) -> (f64, f64) {
+    let (mut kills, mut removals) = (Vec::new(), Vec::new());
+    let cgroup = record.cgroup();
+    for _ in 0..ROUNDS / 8 {
+        cgroup.create().expect("create");
+        let join: String = record.paths().values().fold(String::new(), |all, directory| {
+            all + "echo 0 > " + &directory.display().to_string() + "/cgroup.procs && "
+        });
+        let mut child = Command::new("sh")
+            .args(["-c", &(join + "echo && exec sleep 100")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh");
+        let mut ready = [0];
+        child.stdout.take().expect("a pipe").read_exact(&mut ready).expect("the child is in its cgroup");
+        kills.push(timed(|| cgroup.kill_all(Signal::KILL).expect("kill")));
+        removals.push(timed(|| cgroup.remove().expect("remove")));
+        child.wait().expect("the child's end");
+    }
+    (middle(&mut kills), middle(&mut removals))
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

@@ -12,9 +12,10 @@ use crate::Cgroup;
 use crate::entry::{Entry, Tasks};
 use crate::error::{Error, Result};
 use crate::files::{is_gone, open_to_write, read_value};
+use crate::freezer::FreezerGuard;
 use crate::make::Made;
 use crate::patience::Patience;
-use crate::signal::{FreezerGuard, send_to_all};
+use crate::signal::send_to_all;
 use crate::unified;
 use crate::{processes, tree};
 
@@ -83,11 +84,16 @@ impl Cgroup for Legacy {
         if signal != Signal::KILL {
             return send_to_all(census, signal);
         }
-        // A process may be in one of the hierarchies only, if the runtime that brought it in was itself killed halfway.
-        self.unified.as_deref().map_or(Ok(false), unified::kill)?;
-        // While it is frozen, nothing can fork away from being killed. What was frozen before dies only once it is
-        // thawed, whoever killed it.
+        // What was frozen before dies only once it is thawed, whoever killed it.
         let freezer = self.of("freezer").map(FreezerGuard::legacy);
+        // On a hybrid machine each process is in the v2 cgroup from its birth. If that one is empty, someone has moved
+        // them out of it, or was killed halfway through moving them in.
+        if let Some(unified) = &self.unified
+            && unified::is_populated(unified)
+            && unified::kill(unified)?
+        {
+            return Ok(());
+        }
         if let Some(freezer) = &freezer {
             freezer.freeze();
         }
@@ -96,8 +102,9 @@ impl Cgroup for Legacy {
 
     fn remove(&self) -> Result<()> {
         let mut patience = Patience::default();
-        let all =
-            self.directories.iter().map(|directory| directory.path.as_path()).chain(self.unified.as_deref());
+        // The v2 one first: it alone tells when its last process is gone, and then they are all empty.
+        let legacy = self.directories.iter().map(|directory| directory.path.as_path());
+        let all = self.unified.as_deref().into_iter().chain(legacy);
         // One that stays must not keep the others from being removed.
         let failures: Vec<Error> = all.filter_map(|path| tree::remove(path, &mut patience).err()).collect();
         failures.into_iter().next().map_or(Ok(()), Err)

@@ -32,13 +32,14 @@
 //! | `unified`, `legacy`, `disabled` | the drivers |
 //! | `entry` | how a process gets in |
 //! | `make`, `tree`, `patience` | making directories; walking and removing them; waiting for the last process |
-//! | `processes`, `signal` | who is inside, and signalling all of them |
+//! | `processes`, `signal`, `freezer` | who is inside, signalling all of them, and holding them still for it |
 //! | `procfs`, `files` | parsing `/proc`; reading and writing small files |
 
 mod disabled;
 mod entry;
 mod error;
 mod files;
+mod freezer;
 mod layout;
 mod legacy;
 mod make;

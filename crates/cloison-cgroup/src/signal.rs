@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Error, Result};
-use crate::files::write_value;
 use crate::processes;
 
 /// How often the processes are listed, at most.
@@ -64,41 +63,5 @@ fn open(pid: i32, opened: &mut Vec<(i32, OwnedFd)>) {
         Ok(pidfd) => opened.push((pid, pidfd)),
         // It has ended, or is a thread of a process that is signalled as a whole.
         Err(error) => log::debug!("pidfd_open {pid}: {error}; nothing to signal"),
-    }
-}
-
-/// A cgroup's freezer, thawed when this goes out of scope, however that happens.
-pub(crate) struct FreezerGuard {
-    file: PathBuf,
-    frozen: &'static str,
-    thawed: &'static str,
-}
-
-impl FreezerGuard {
-    /// The v1 freezer of a directory.
-    pub(crate) fn legacy(directory: &Path) -> Self {
-        Self { file: directory.join("freezer.state"), frozen: "FROZEN", thawed: "THAWED" }
-    }
-
-    /// The v2 freezer of a directory (Linux 5.2).
-    pub(crate) fn unified(directory: &Path) -> Self {
-        Self { file: directory.join("cgroup.freeze"), frozen: "1", thawed: "0" }
-    }
-
-    /// Begins to freeze: from now on no process gets to fork.
-    pub(crate) fn freeze(&self) {
-        self.set(self.frozen);
-    }
-
-    fn set(&self, value: &str) {
-        if let Err(error) = write_value(&self.file, value) {
-            log::debug!("writing {value} to {}: {error}; going on without the freezer", self.file.display());
-        }
-    }
-}
-
-impl Drop for FreezerGuard {
-    fn drop(&mut self) {
-        self.set(self.thawed);
     }
 }

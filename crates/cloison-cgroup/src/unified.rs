@@ -13,9 +13,10 @@ use crate::Cgroup;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::files::{is_gone, read_value, write_value};
+use crate::freezer::FreezerGuard;
 use crate::make::Made;
 use crate::patience::Patience;
-use crate::signal::{FreezerGuard, send_to_all};
+use crate::signal::send_to_all;
 use crate::{processes, tree};
 
 /// A cgroup of the v2 hierarchy.
@@ -103,6 +104,12 @@ pub(crate) fn kill(directory: &Path) -> Result<bool> {
         Err(Errno::NOENT | Errno::OPNOTSUPP) => Ok(false),
         Err(source) => Err(Error::Write { path: file, value: "1".to_owned(), source }),
     }
+}
+
+/// Whether any process is in the cgroup or below it, by `cgroup.events`; false when it is gone.
+pub(crate) fn is_populated(directory: &Path) -> bool {
+    read_value(&directory.join("cgroup.events"))
+        .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
 }
 
 /// Whether `cgroup.freeze` (Linux 5.2) asks for the cgroup itself to be frozen.

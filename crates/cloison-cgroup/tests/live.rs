@@ -266,14 +266,39 @@ fn making_that_fails_leaves_nothing_behind() {
 #[test]
 fn kill_reaches_everyone_and_remove_waits_for_their_end() {
     for place in made_places() {
-        let sub = place.directory().join("sub");
-        fs::create_dir(&sub).unwrap();
+        let subs: Vec<_> = place.directories().iter().map(|directory| directory.join("sub")).collect();
+        for sub in &subs {
+            fs::create_dir(sub).unwrap();
+            inherit_cpuset(sub);
+        }
         let mut runners: Vec<_> = (0..20).map(|_| place.run("exec sleep 100")).collect();
-        runners.push(place.run_in(&[sub], "exec sleep 100"));
+        runners.push(place.run_in(&subs, "exec sleep 100"));
         place.cgroup().kill_all(Signal::KILL).unwrap();
         place.cgroup().remove().unwrap();
         assert!(!place.directories().iter().any(|directory| is_there(directory)));
         for mut runner in runners {
+            assert_eq!(runner.killed_by(), Some(9));
+        }
+    }
+}
+
+/// Makes a v1 cpuset fit to be joined; other cgroups are already.
+fn inherit_cpuset(directory: &Path) {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if let (true, Ok(value)) =
+            (is_there(&directory.join("tasks")), fs::read(directory.join("..").join(file)))
+        {
+            fs::write(directory.join(file), value).unwrap();
+        }
+    }
+}
+
+#[test]
+fn kill_reaches_who_is_in_one_hierarchy_only() {
+    for place in made_places() {
+        for directory in [place.directory()].into_iter().chain(place.record.paths().remove("")) {
+            let mut runner = place.run_in(&[directory], "exec sleep 100");
+            place.cgroup().kill_all(Signal::KILL).unwrap();
             assert_eq!(runner.killed_by(), Some(9));
         }
     }
