@@ -65,10 +65,17 @@ fn default_devices_work_in_a_user_namespace() {
 #[test]
 fn standard_streams_can_be_opened_again_by_the_mapped_root() {
     let sandbox = Sandbox::new();
-    assert_eq!(
-        mapped(&sandbox, "echo again > /proc/self/fd/1; echo more > /dev/stderr").run().ok(),
-        "again\n"
-    );
+    // An engine gives the streams to the container's root beforehand.
+    let path = sandbox.file("stdout", "");
+    std::os::unix::fs::chown(&path, Some(FIRST), Some(FIRST)).unwrap();
+    let bundle = mapped(&sandbox, "echo again >> /proc/self/fd/1; echo more >> /dev/stdout");
+    bundle.write();
+    let mut command = bundle.run_command(&[]);
+    command
+        .stdout(fs::File::options().append(true).open(&path).unwrap())
+        .stderr(std::process::Stdio::inherit());
+    sandbox.spawn_with_own_stdio(command).wait().ok();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "again\nmore\n");
 }
 
 #[test]
