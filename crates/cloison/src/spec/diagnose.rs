@@ -31,13 +31,10 @@ where
     while problems.len() < ENOUGH {
         match serde_path_to_error::deserialize::<_, T>(&pruned.tree) {
             Ok(document) => {
-                let holes: Vec<String> = pruned.holes.iter().cloned().collect();
-                // The tree is at hand, so that a NUL costs nothing to look for.
-                problems.extend(check::problems(&document, true, &holes).into_iter().map(|problem| {
-                    Problem {
-                        pointer: pruned.in_text(&pruned.steps(&problem.pointer)),
-                        message: problem.message,
-                    }
+                let broken_rules = check::problems(&document, true, &|pointer| pruned.is_hole(pointer));
+                problems.extend(broken_rules.into_iter().map(|problem| Problem {
+                    pointer: pruned.in_text(&pruned.steps(&problem.pointer)),
+                    message: problem.message,
                 }));
                 return Ok(if problems.is_empty() { Ok(document) } else { Err(problems) });
             }
@@ -150,6 +147,15 @@ impl Pruned {
         }
         self.holes.insert(hole);
         true
+    }
+
+    /// Whether something at, in or around a place of the tree was cut out.
+    fn is_hole(&self, pointer: &str) -> bool {
+        let within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let place = self.in_text(&self.steps(pointer));
+        self.holes.iter().any(|hole| within(hole, &place) || within(&place, hole))
     }
 
     fn at(&mut self, steps: &[Step]) -> Option<&mut Value> {

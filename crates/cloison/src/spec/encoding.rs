@@ -65,6 +65,44 @@ macro_rules! named {
 }
 pub(in crate::spec) use named;
 
+/// Makes types that are written as objects readable from objects only. What serde derives would also take a
+/// list of the fields' values, so that `"linux": []` would pass.
+macro_rules! objects {
+    ($($kind:ty),+ $(,)?) => {
+        $(
+            impl<'de> serde::Deserialize<'de> for $kind {
+                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    // What `remote = "Self"` derives, as a function of the type itself.
+                    <$kind>::deserialize($crate::spec::encoding::ObjectOnly(deserializer))
+                }
+            }
+
+            impl serde::Serialize for $kind {
+                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    <$kind>::serialize(self, serializer)
+                }
+            }
+        )+
+    };
+}
+pub(in crate::spec) use objects;
+
+/// Hands a struct's fields over by name, never by position.
+pub(in crate::spec) struct ObjectOnly<D>(pub(in crate::spec) D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
 /// A closed set of names.
 pub(in crate::spec) trait Named: Sized {
     /// What one of them is, with its article: `a namespace`.

@@ -3,9 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::encoding::objects;
+
 /// `hooks`: programs that run at points of a container's life, in the order they are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Hooks {
     /// Deprecated, with a warning: before `createRuntime`, in the runtime's namespaces.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -43,7 +45,7 @@ impl Hooks {
 
 /// One program of `hooks`. The container's state comes on its standard input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct Hook {
     /// The program; checked to be absolute.
     pub path: String,
@@ -57,3 +59,5 @@ pub struct Hook {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i64>,
 }
+
+objects!(Hooks, Hook);

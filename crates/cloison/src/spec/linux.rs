@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{is_default, named, non_empty};
+use super::encoding::{is_default, named, non_empty, objects};
 use super::id_list::IdList;
 use super::mounts::IdMapping;
 use super::resources::Resources;
@@ -13,7 +13,7 @@ use super::seccomp::Seccomp;
 
 /// `linux`: namespaces, cgroup, devices and the kernel's other means of keeping a container in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Linux {
     /// User ids of a new user namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -87,6 +87,7 @@ impl Linux {
 
 /// One entry of `linux.namespaces`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Namespace {
     /// Which kind.
     #[serde(rename = "type")]
@@ -154,7 +155,7 @@ impl Propagation {
 
 /// One entry of `linux.devices`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Device {
     /// Where the node is inside of the container; empty makes none, with a warning.
     #[serde(default)]
@@ -203,7 +204,7 @@ named! {
 
 /// One entry of `linux.netDevices`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct NetDevice {
     /// The device's name inside of the container; absent keeps its name.
     #[serde(deserialize_with = "non_empty", skip_serializing_if = "Option::is_none")]
@@ -212,7 +213,7 @@ pub struct NetDevice {
 
 /// `linux.intelRdt`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct IntelRdt {
     /// The class of service; `/` is the default one, absent is one of the container's own.
     #[serde(rename = "closID", deserialize_with = "non_empty", skip_serializing_if = "Option::is_none")]
@@ -233,6 +234,7 @@ pub struct IntelRdt {
 
 /// `linux.memoryPolicy`: the arguments of `set_mempolicy(2)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct MemoryPolicy {
     /// The mode.
     pub mode: MemoryPolicyMode,
@@ -306,6 +308,7 @@ impl MemoryPolicyFlag {
 
 /// `linux.personality`: the argument of personality(2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Personality {
     /// The execution domain.
     pub domain: PersonalityDomain,
@@ -337,7 +340,7 @@ impl PersonalityDomain {
 
 /// One entry of `linux.timeOffsets`: how much later a clock is in the container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct TimeOffset {
     /// Seconds, which may be negative.
     #[serde(skip_serializing_if = "is_default")]
@@ -346,3 +349,5 @@ pub struct TimeOffset {
     #[serde(skip_serializing_if = "is_default")]
     pub nanosecs: u32,
 }
+
+objects!(Linux, Namespace, Device, NetDevice, IntelRdt, MemoryPolicy, Personality, TimeOffset);

@@ -69,7 +69,7 @@ pub use resources::{
 };
 pub use seccomp::{Seccomp, SeccompAction, SeccompArch, SeccompFlag, SeccompOperator, Syscall, SyscallArg};
 
-use encoding::{is_default, non_empty};
+use encoding::{is_default, non_empty, objects};
 
 /// The oldest version of runtime-spec that is understood.
 pub const OLDEST_VERSION: &str = "1.0.0";
@@ -82,7 +82,7 @@ pub const NEWEST_VERSION: &str = "1.3.0";
 /// An absent section is an empty one, and an empty text is an absent one. Fields of other systems are kept
 /// as they came, and unknown fields are ignored, as the specification demands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Spec {
     /// The version of runtime-spec that it was written for; checked to be 1.x.y.
     pub oci_version: String,
@@ -138,3 +138,8 @@ impl Spec {
         text
     }
 }
+
+objects!(Spec);
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{is_default, non_empty};
+use super::encoding::{is_default, non_empty, objects};
 
 /// `root`: the container's root file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct Root {
     /// Its directory, absolute or relative to the bundle; checked not to be empty.
     pub path: String,
@@ -18,7 +18,7 @@ pub struct Root {
 
 /// One entry of `mounts`; they are made in the order they are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Mount {
     /// Where it is mounted inside of the container; a relative path counts from `/`, with a warning.
     pub destination: String,
@@ -63,7 +63,7 @@ impl Mount {
 
 /// One row of a user namespace's or of a mount's id map (`user_namespaces(7)`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct IdMapping {
     /// The first id inside.
     #[serde(rename = "containerID")]
@@ -157,6 +157,8 @@ pub const ID_MAP_OPTIONS: [&str; 2] = ["idmap", "ridmap"];
 pub fn is_file_system_option(option: &str) -> bool {
     MOUNT_OPTIONS.binary_search(&option).is_err() && !ID_MAP_OPTIONS.contains(&option)
 }
+
+objects!(Root, Mount, IdMapping);
 
 #[cfg(test)]
 mod tests {

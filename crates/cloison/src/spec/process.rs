@@ -3,12 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{is_default, named, non_empty};
+use super::encoding::{is_default, named, non_empty, objects};
 use super::id_list::IdList;
 
 /// `process`: the program, its user and its rights.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Process {
     /// Whether the program gets a pseudo-terminal.
     #[serde(skip_serializing_if = "is_default")]
@@ -60,7 +60,7 @@ pub struct Process {
 
 /// `process.consoleSize`: a terminal's size in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct ConsoleSize {
     /// The number of lines.
     pub height: u64,
@@ -70,7 +70,7 @@ pub struct ConsoleSize {
 
 /// `process.user`: numeric ids as seen from inside the container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct User {
     /// The user id; checked not to be 4294967295, which the kernel takes for "unchanged".
     pub uid: u32,
@@ -91,7 +91,7 @@ pub struct User {
 ///
 /// [`capability_mask`](super::capability_mask) turns a set into bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct Capabilities {
     /// What can ever be gained.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -112,6 +112,7 @@ pub struct Capabilities {
 
 /// One entry of `process.rlimits` (getrlimit(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Rlimit {
     /// The resource.
     #[serde(rename = "type")]
@@ -189,6 +190,7 @@ impl RlimitType {
 
 /// `process.scheduler`: the arguments of `sched_setattr(2)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Scheduler {
     /// The policy.
     pub policy: SchedulerPolicy,
@@ -286,6 +288,7 @@ impl SchedulerFlag {
 
 /// `process.ioPriority`: the arguments of `ioprio_set(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct IoPriority {
     /// The class.
     pub class: IoPriorityClass,
@@ -320,7 +323,7 @@ impl IoPriorityClass {
 
 /// `process.execCPUAffinity`: where a process that joins the container may run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct CpuAffinity {
     /// The CPUs before it joins the container's cgroup.
     #[serde(deserialize_with = "non_empty", skip_serializing_if = "Option::is_none")]
@@ -329,3 +332,5 @@ pub struct CpuAffinity {
     #[serde(rename = "final", deserialize_with = "non_empty", skip_serializing_if = "Option::is_none")]
     pub after_joining: Option<IdList>,
 }
+
+objects!(Process, ConsoleSize, User, Capabilities, Rlimit, Scheduler, IoPriority, CpuAffinity);

@@ -98,7 +98,7 @@ where
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to(), path))?;
     let problems = match serde_json::from_str::<T>(text) {
         Ok(document) => {
-            let problems = check::problems(&document, may_hold_nul(text), &[]);
+            let problems = check::problems(&document, may_hold_nul(text), &|_| false);
             if problems.is_empty() {
                 return Ok(document);
             }

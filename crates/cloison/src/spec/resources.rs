@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{is_default, named, non_empty};
+use super::encoding::{is_default, named, non_empty, objects};
 
 /// `linux.resources`: limits that the container's cgroup gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Resources {
     /// Which devices may be used, in the order the rules are applied.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,7 +42,7 @@ pub struct Resources {
 
 /// One rule of `linux.resources.devices`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct DeviceRule {
     /// Whether the devices are allowed or denied.
     pub allow: bool,
@@ -75,7 +75,7 @@ named! {
 
 /// `linux.resources.memory`. Limits are in bytes, -1 is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Memory {
     /// The hard limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ pub struct Memory {
 
 /// `linux.resources.cpu`. Times are in microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Cpu {
     /// The share of time beside other cgroups, 2 to 262144, 0 is unset.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,7 +141,7 @@ pub struct Cpu {
 
 /// `linux.resources.pids`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct Pids {
     /// The greatest number of tasks; -1 is no limit, and 0 is a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ pub struct Pids {
 
 /// `linux.resources.blockIO`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct BlockIo {
     /// The share beside other cgroups, 10 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,7 +177,7 @@ pub struct BlockIo {
 
 /// One entry of `linux.resources.blockIO.weightDevice`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct WeightDevice {
     /// The device's major number.
     pub major: i64,
@@ -193,7 +193,7 @@ pub struct WeightDevice {
 
 /// One entry of `linux.resources.blockIO.throttle…Device`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct ThrottleDevice {
     /// The device's major number.
     pub major: i64,
@@ -205,7 +205,7 @@ pub struct ThrottleDevice {
 
 /// One entry of `linux.resources.hugepageLimits`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct HugepageLimit {
     /// The page's size as the kernel names it: `64KB`, `2MB`, `1GB`.
     pub page_size: String,
@@ -215,7 +215,7 @@ pub struct HugepageLimit {
 
 /// `linux.resources.network`, cgroup v1 only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct Network {
     /// The class of the packets.
     #[serde(rename = "classID", skip_serializing_if = "Option::is_none")]
@@ -227,7 +227,7 @@ pub struct Network {
 
 /// One entry of `linux.resources.network.priorities`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct InterfacePriority {
     /// The interface's name in the runtime's network namespace.
     pub name: String,
@@ -237,7 +237,7 @@ pub struct InterfacePriority {
 
 /// One entry of `linux.resources.rdma`; absent is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Rdma {
     /// Handles that may be open.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -246,3 +246,18 @@ pub struct Rdma {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hca_objects: Option<u32>,
 }
+
+objects!(
+    Resources,
+    DeviceRule,
+    Memory,
+    Cpu,
+    Pids,
+    BlockIo,
+    WeightDevice,
+    ThrottleDevice,
+    HugepageLimit,
+    Network,
+    InterfacePriority,
+    Rdma
+);

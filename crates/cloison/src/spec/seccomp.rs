@@ -3,11 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::encoding::{is_default, named, non_empty};
+use super::encoding::{is_default, named, non_empty, objects};
 
 /// `linux.seccomp`: which system calls the program may make.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Seccomp {
     /// What happens to calls that no rule names; absent only if there are no rules, see
     /// [`Seccomp::is_empty`].
@@ -48,7 +48,7 @@ impl Seccomp {
 
 /// One rule of `linux.seccomp.syscalls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct Syscall {
     /// The calls it is about; names that the runtime does not know are left out.
     #[serde(default)]
@@ -65,7 +65,7 @@ pub struct Syscall {
 
 /// One condition of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct SyscallArg {
     /// Which argument; checked to be from 0 to 5.
     #[serde(default)]
@@ -200,3 +200,5 @@ named! {
         Riscv64 = "SCMP_ARCH_RISCV64",
     }
 }
+
+objects!(Seccomp, Syscall, SyscallArg);

@@ -25,8 +25,8 @@ pub(super) fn check(rows: &[IdMapping], at: &str, check: &mut Check<'_>) {
                 );
             }
         }
-        if let Some(earlier) = rows[..index].iter().position(|earlier| overlap(earlier, row)) {
-            check.problem(format!("{at}/{index}"), format!("overlaps with the mapping {earlier}"));
+        if rows[..index].iter().any(|earlier| overlap(earlier, row)) {
+            check.problem(format!("{at}/{index}"), "overlaps with an earlier mapping");
         }
     }
 }
