@@ -279,17 +279,25 @@ mod tests {
 
     #[test]
     fn sibling_belongs_to_the_parent_of_the_caller() {
-        let parent = rustix::process::getpid();
-        let ending = in_child(NamespaceFlags::empty(), || {
+        let (ours, theirs) = crate::socket::pair().unwrap();
+        let middle = in_child(NamespaceFlags::empty(), || {
             let request =
                 CloneRequest { namespaces: NamespaceFlags::empty(), cgroup: None, as_sibling: true };
-            match clone3(&request).unwrap() {
-                // SAFETY: ends the child.
-                Fork::Child => unsafe { libc::_exit((rustix::process::getppid() != Some(parent)).into()) },
-                Fork::Parent { pidfd, .. } => i32::from(wait_pidfd(pidfd.as_fd()) != Err(Errno::CHILD)),
+            if let Fork::Child = clone3(&request).unwrap() {
+                let ids = [rustix::process::getpid(), rustix::process::getppid().unwrap()];
+                let bytes = ids.map(|id| id.as_raw_pid().to_ne_bytes()).concat();
+                crate::socket::send(theirs.as_fd(), &bytes, None).unwrap();
+                // SAFETY: ends the sibling.
+                unsafe { libc::_exit(5) }
             }
+            0
         });
-        assert_eq!(ending.unwrap(), Ending::Exited(0));
+        assert_eq!(middle.unwrap(), Ending::Exited(0));
+        let told = crate::socket::receive(ours.as_fd()).unwrap().bytes;
+        let id = |bytes: &[u8]| Pid::from_raw(i32::from_ne_bytes(bytes.try_into().unwrap())).unwrap();
+        assert_eq!(id(&told[4..]), rustix::process::getpid());
+        let sibling = pidfd_open(id(&told[..4])).unwrap();
+        assert_eq!(wait_pidfd(sibling.as_fd()).unwrap(), Ending::Exited(5));
     }
 
     #[test]
