@@ -1,6 +1,7 @@
 //! Cgroups on the kernel that runs the tests, as root: the machine's own layout, and on a hybrid machine its v2
 //! hierarchy too. Every cgroup is called `cloison-cgroup-test-…` and is gone when its test is over, however it ends.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,7 +24,8 @@ impl Place {
     }
 
     fn directories(&self) -> Vec<PathBuf> {
-        self.record.paths().into_values().collect()
+        // Controllers that are mounted together share a directory.
+        self.record.paths().into_values().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// A directory in which the kernel lists the cgroup's processes.
