@@ -44,8 +44,8 @@ fn is_sealed(file: BorrowedFd<'_>) -> bool {
     rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
 }
 
-/// A sealed, executable memfd with these bytes, open for reading alone.
-pub(crate) fn sealed_file(name: &CStr, bytes: &[u8]) -> Result<OwnedFd> {
+/// A sealed, executable memfd with these bytes, open for reading alone (Linux 3.17). Needs `/proc`.
+pub fn sealed_file(name: &CStr, bytes: &[u8]) -> Result<OwnedFd> {
     let file = writable_file(name)?;
     crate::file::write(file.as_fd(), bytes)?;
     seal(&file)

@@ -27,7 +27,7 @@ mod tests;
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal};
@@ -143,7 +143,7 @@ pub struct SockFilter {
 pub fn launch(launch: &Launch) -> Errno {
     match &launch.pad {
         #[cfg(target_arch = "x86_64")]
-        Some(pad) => match x86_64::run(launch, pad.as_fd()) {
+        Some(pad) => match x86_64::run(launch, pad) {
             Ok(never) => match never {},
             Err(errno) => errno,
         },

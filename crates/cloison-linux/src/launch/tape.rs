@@ -1,15 +1,18 @@
 //! A [`Launch`] as a list of raw system calls with all the memory that they refer to.
 
 use std::ffi::CString;
-use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::ptr;
+#[cfg(target_arch = "x86_64")]
+use std::{ops::Range, os::fd::OwnedFd};
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::process::{Resource, Rlimit};
 
-use super::{Launch, LaunchStep, SockFilter, TAG_PROGRAM, TAG_SWITCH, TAG_UNMAP};
+use super::{Launch, LaunchStep, SockFilter, TAG_PROGRAM};
+#[cfg(target_arch = "x86_64")]
+use super::{TAG_SWITCH, TAG_UNMAP};
 use crate::Result;
 use crate::capability::CapabilitySet;
 use crate::raw::page_size;
@@ -83,9 +86,10 @@ struct Place(usize);
 
 use Argument::{Data, Value};
 
+#[cfg(target_arch = "x86_64")]
 impl Tape {
     /// Unmaps `executable` and turns `/proc/self/exe` to `pad`.
-    pub(super) fn leave_executable(&mut self, executable: &[Range<usize>], pad: BorrowedFd<'_>) {
+    pub(super) fn leave_executable(&mut self, executable: &[Range<usize>], pad: &OwnedFd) {
         for range in executable {
             let (start, length) = (range.start as u64, range.len() as u64);
             self.call(TAG_UNMAP, libc::SYS_munmap, &[Value(start), Value(length)]);
@@ -96,7 +100,7 @@ impl Tape {
     /// The kernel wants all bounds of the address space with the descriptor. They are what `/proc/PID/stat`
     /// shows until `execve` sets them anew, and nothing else, so that they may as well all lie in the tape's
     /// own data.
-    fn switch_executable(&mut self, pad: BorrowedFd<'_>) {
+    fn switch_executable(&mut self, pad: &OwnedFd) {
         let place = self.reserve(MEMORY_MAP_SIZE);
         let Place(start) = place;
         // Addresses that are in order, as the kernel checks: code and heap have a length, the heap lies
@@ -118,7 +122,9 @@ impl Tape {
         ];
         self.call(TAG_SWITCH, libc::SYS_prctl, &arguments);
     }
+}
 
+impl Tape {
     /// Writes down the steps and the program. `EINVAL` where there is no candidate or a filter is too long.
     pub(super) fn launch(&mut self, launch: &Launch) -> Result<()> {
         let report = launch.report.as_ref().map(|report| report.as_raw_fd().unsigned_abs());

@@ -7,7 +7,7 @@
 use std::arch::{asm, global_asm};
 use std::convert::Infallible;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::io::Errno;
@@ -103,7 +103,7 @@ pub(super) fn machine_code() -> &'static [u8] {
 
 /// Leaves the runtime's executable and does the steps of a launch. Comes back only with an error from before
 /// the first of them.
-pub(super) fn run(launch: &Launch, pad: BorrowedFd<'_>) -> Result<Infallible> {
+pub(super) fn run(launch: &Launch, pad: &OwnedFd) -> Result<Infallible> {
     let mut tape = Tape::default();
     tape.leave_executable(&executable_ranges()?, pad);
     tape.launch(launch)?;
