@@ -41,12 +41,12 @@ pub fn birth(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> F
     }
 }
 
-/// A failed program is told in the words that engines look for; any other step by what it does and where it comes from.
+/// A failed program is told in the words that engines look for; any other step with the place in the configuration that it comes from.
 fn failure(error: &Error, step: Option<&Step<Action>>) -> Failure {
     let errno = error.errno().map(Errno::raw_os_error);
     let causes = match (error, step) {
         (Error::NotInPath { .. } | Error::Program { .. }, _) | (_, None) => vec![error.to_string()],
-        (_, Some(step)) => vec![format!("{} ({})", step.action, step.origin), error.to_string()],
+        (_, Some(step)) => vec![format!("{error} (for {})", step.origin)],
     };
     Failure { errno, causes }
 }
@@ -96,9 +96,7 @@ impl<'a> Init<'a> {
             Action::JoinNamespace(kind, path) => security::join_namespace(kernel, *kind, path),
             Action::BecomeRoot => self.wait_for_maps().and_then(|()| self.become_root()),
             Action::JoinCgroup => security::join_cgroup(kernel, self.inherited.cgroup),
-            Action::NewCgroupNamespace => {
-                kernel.unshare(NamespaceFlags::CGROUP).doing(|| "making a cgroup namespace")
-            }
+            Action::NewNamespace(kind) => kernel.unshare(*kind).doing(|| format!("making a new {kind} namespace")),
             Action::NewSession => kernel.setsid().doing(|| "starting a session"),
             Action::SessionKeyring(name, permissions) => security::session_keyring(kernel, name, *permissions),
             Action::LoopbackUp => kernel.loopback_up().doing(|| "bringing the loopback interface up"),

@@ -11,6 +11,7 @@ use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{self, CloneRequest, Fork};
 use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed};
 
+use super::delete::destroy;
 use super::error::Doing as _;
 use super::{CgroupDriver, CreateOptions, Error, Runtime, sources};
 use crate::init::channel::{FromInit, ToInit};
@@ -78,8 +79,9 @@ impl Conception {
 fn facts(spec: &Spec, cgroup: &Record) -> HostFacts {
     let limits = crate::plan::process::limits(spec);
     HostFacts {
+        own_cgroup: !matches!(cgroup, Record::Disabled(_)),
         cgroups: match cgroup {
-            Record::Disabled(_) => CgroupView::None,
+            Record::Disabled(_) => view_of_own(spec),
             Record::Unified(unified) => CgroupView::Unified(unified.directory.clone()),
             Record::Legacy(legacy) => {
                 let name = |controllers: &[String]| controllers.join(",").replace("name=", "");
@@ -90,6 +92,24 @@ fn facts(spec: &Spec, cgroup: &Record) -> HostFacts {
         kcore: Path::new("/proc/kcore").exists(),
         privileged: rustix::process::geteuid().is_root(),
         hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),
+    }
+}
+
+/// What a container without a cgroup of its own sees: the runtime's. Only looked for if the container mounts it.
+fn view_of_own(spec: &Spec) -> CgroupView {
+    if !spec.mounts.iter().any(|mount| mount.kind.as_deref() == Some("cgroup")) {
+        return CgroupView::None;
+    }
+    match Layout::detect() {
+        Ok(Layout::Unified { mount, own }) => CgroupView::Unified(own.map_or_else(|| mount.clone(), |own| mount.join(own))),
+        Ok(Layout::Legacy { hierarchies, .. }) => CgroupView::Legacy(
+            hierarchies.iter().map(|one| (one.controllers.join(",").replace("name=", ""), one.mount.join(&one.own))).collect(),
+        ),
+        Ok(Layout::Absent) => CgroupView::None,
+        Err(error) => {
+            log::debug!("no cgroups to show: {error}");
+            CgroupView::None
+        }
     }
 }
 
@@ -138,6 +158,10 @@ impl<'k> Birth<'k> {
         let Conception { plan, config, cgroup, state } = conception;
         for warning in &plan.warnings {
             log::warn!("{warning}");
+        }
+        let steps = plan.host.iter().map(ToString::to_string).chain(plan.container.iter().map(ToString::to_string));
+        if log::log_enabled!(log::Level::Debug) {
+            steps.for_each(|step| log::debug!("planned: {step}"));
         }
         let seals = launch::exe_switch_supported();
         if !seals {
@@ -351,20 +375,15 @@ impl<'k> Birth<'k> {
         if let Some(init) = self.init.take() {
             match process::send_signal(init.pidfd.as_fd(), Signal::KILL) {
                 Ok(()) | Err(Errno::SRCH) => {}
-                Err(errno) => return Err(Error::Call { doing: "killing the init".to_owned(), errno }),
+                Err(errno) => return Err(errno).doing("killing the init"),
             }
             match process::wait_pidfd(init.pidfd.as_fd()) {
                 // Reaped before.
                 Ok(_) | Err(Errno::CHILD) => {}
-                Err(errno) => return Err(Error::Call { doing: "waiting for the init's end".to_owned(), errno }),
+                Err(errno) => return Err(errno).doing("waiting for the init's end"),
             }
         }
-        let cgroup = self.cgroup.cgroup();
-        if !self.state.own_pid_namespace {
-            cgroup.kill_all(Signal::KILL)?;
-        }
-        cgroup.remove()?;
-        self.container.take().map_or(Ok(()), |container| Ok(container.remove()?))
+        self.container.take().map_or(Ok(()), |container| destroy(container, &self.state))
     }
 }
 

@@ -8,6 +8,7 @@ use cloison_linux::{Errno, Linux, Pid, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::birth::{Begin, Birth, Conception};
+use super::delete::destroy;
 use super::error::Doing as _;
 use super::{Error, RunOptions, Runtime, console};
 use crate::state::{self, State, Store};
@@ -62,12 +63,7 @@ fn remove(runtime: &Runtime, state: &State) -> Result<(), Error> {
     if container.load()?.init != state.init {
         return Ok(());
     }
-    let cgroup = state.cgroup.cgroup();
-    if !state.own_pid_namespace {
-        cgroup.kill_all(Signal::KILL)?;
-    }
-    cgroup.remove()?;
-    Ok(container.remove()?)
+    destroy(container, state)
 }
 
 /// Forwards signals and reaps children until the container's first process has ended.

@@ -193,14 +193,15 @@ fn attributes(f: &mut fmt::Formatter<'_>, how: &str, attributes: Attributes) -> 
         (MountAttrFlags::MOUNT_ATTR_NOSUID, "nosuid", "suid"),
         (MountAttrFlags::MOUNT_ATTR_NODEV, "nodev", "dev"),
         (MountAttrFlags::MOUNT_ATTR_NOEXEC, "noexec", "exec"),
-        (MountAttrFlags::MOUNT_ATTR_NOATIME, "noatime", "atime"),
-        (MountAttrFlags::MOUNT_ATTR_STRICTATIME, "strictatime", "nostrictatime"),
+        (MountAttrFlags::MOUNT_ATTR_NOATIME, "noatime", ""),
+        (MountAttrFlags::MOUNT_ATTR_STRICTATIME, "strictatime", ""),
+        (MountAttrFlags::MOUNT_ATTR__ATIME, "", "relatime"),
         (MountAttrFlags::MOUNT_ATTR_NODIRATIME, "nodiratime", "diratime"),
         (MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow", "symfollow"),
     ];
     let set = names.iter().filter(|(bit, ..)| attributes.set.contains(*bit)).map(|(_, name, _)| *name);
     let clear = names.iter().filter(|(bit, ..)| attributes.clear.contains(*bit)).map(|(.., name)| *name);
-    let all: Vec<_> = set.chain(clear).collect();
+    let all: Vec<_> = set.chain(clear).filter(|name| !name.is_empty()).collect();
     if all.is_empty() { Ok(()) } else { write!(f, " {how}{}", all.join(",")) }
 }
 
@@ -232,8 +233,8 @@ pub enum Action {
     BecomeRoot,
     /// Enters the container's cgroup by writing to it, as only v1 needs.
     JoinCgroup,
-    /// Makes the cgroup the root of a new cgroup namespace.
-    NewCgroupNamespace,
+    /// Makes namespaces that could not come with `clone3`.
+    NewNamespace(NamespaceFlags),
     /// A session of its own, without a controlling terminal.
     NewSession,
     /// A session keyring of its own, so that the caller's keys stay out.
@@ -335,7 +336,7 @@ impl fmt::Display for Action {
             Self::JoinNamespace(kind, path) => write!(f, "join the {kind} namespace {}", path.display()),
             Self::BecomeRoot => f.write_str("wait for the id maps, become root in the user namespace"),
             Self::JoinCgroup => f.write_str("join the cgroup"),
-            Self::NewCgroupNamespace => f.write_str("new cgroup namespace"),
+            Self::NewNamespace(kind) => write!(f, "new {kind} namespace"),
             Self::NewSession => f.write_str("new session"),
             Self::SessionKeyring(name, _) => write!(f, "new session keyring {}", name.to_string_lossy()),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),

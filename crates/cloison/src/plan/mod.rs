@@ -53,6 +53,8 @@ pub struct Options {
 pub struct HostFacts {
     /// The cgroup hierarchies as a cgroup mount shows them.
     pub cgroups: CgroupView,
+    /// The container gets a cgroup of its own in them, and does not stay in the runtime's.
+    pub own_cgroup: bool,
     /// The runtime is root, and can open what the container cannot.
     pub privileged: bool,
     /// `/proc/kcore` exists (`CONFIG_PROC_KCORE`).
@@ -64,7 +66,7 @@ pub struct HostFacts {
 /// The cgroup hierarchies of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum CgroupView {
-    /// None, or not wanted: the container stays where the runtime is.
+    /// None.
     #[default]
     None,
     /// cgroup v2: the container's own directory on the host.
@@ -151,10 +153,11 @@ fn host_side(
     facts: &HostFacts,
 ) -> Vec<Step<HostAction>> {
     let mut steps = Steps(Vec::with_capacity(8));
-    mounts::sources(spec, container, namespaces, facts, &mut steps);
-    if facts.cgroups != CgroupView::None {
+    if facts.own_cgroup {
         steps.push(HostAction::MakeCgroup, "/linux/cgroupsPath");
     }
+    // The cgroup's own directory may be one of them.
+    mounts::sources(spec, container, namespaces, facts, &mut steps);
     if let Some(offsets) = namespaces::time_offsets(spec, namespaces) {
         steps.push(HostAction::TimeOffsets(offsets), "/linux/timeOffsets");
     }
@@ -204,12 +207,16 @@ fn enter_namespaces(
     if namespaces.new.contains(NamespaceFlags::USER) {
         steps.push(Action::BecomeRoot, "/linux/uidMappings");
     }
-    if matches!(facts.cgroups, CgroupView::Legacy(_)) {
+    let later = namespaces.after_becoming_root();
+    if !later.is_empty() {
+        steps.push(Action::NewNamespace(later), namespaces.origin_of(later));
+    }
+    if facts.own_cgroup && matches!(facts.cgroups, CgroupView::Legacy(_)) {
         steps.push(Action::JoinCgroup, "/linux/cgroupsPath");
     }
     // After the cgroup is joined: the root of a new cgroup namespace is the cgroup that its maker is in.
     if namespaces.new.contains(NamespaceFlags::CGROUP) {
-        steps.push(Action::NewCgroupNamespace, namespaces.origin_of(NamespaceFlags::CGROUP));
+        steps.push(Action::NewNamespace(NamespaceFlags::CGROUP), namespaces.origin_of(NamespaceFlags::CGROUP));
     }
     steps.push(Action::NewSession, "runtime");
     if !options.no_new_keyring {

@@ -133,7 +133,7 @@ fn mount_step(bundle: &Path, mount: &Mount) -> MountStep {
         }
     };
     let late = fs_type == "tmpfs" || destination == Path::new("/dev");
-    let read_only_late = late && options.bind.is_none() && options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY);
+    let read_only_late = late && options.bind.is_none() && !options.remount && options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY);
     if read_only_late {
         options.attributes.set -= Attr::MOUNT_ATTR_RDONLY;
         options.read_only = None;

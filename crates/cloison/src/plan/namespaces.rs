@@ -57,7 +57,16 @@ impl Namespaces {
     /// What `clone3` makes: all but the cgroup namespace, whose root is the cgroup of its maker and which the init therefore makes
     /// once it is in its cgroup, and the time namespace, whose offsets must be set before its first process.
     pub fn to_clone(&self) -> NamespaceFlags {
-        self.new - NamespaceFlags::CGROUP - NamespaceFlags::TIME
+        self.new - NamespaceFlags::CGROUP - NamespaceFlags::TIME - self.after_becoming_root()
+    }
+
+    /// What is made once the init is root of its new user namespace: the message queues of an IPC namespace belong to whoever makes it.
+    pub fn after_becoming_root(&self) -> NamespaceFlags {
+        if self.new.contains(NamespaceFlags::USER) {
+            self.new & NamespaceFlags::IPC
+        } else {
+            NamespaceFlags::empty()
+        }
     }
 
     /// The steps that enter existing namespaces, but for two: the PID namespace is entered by the host's side (setns(2) moves only

@@ -55,11 +55,10 @@ impl Container {
         let path = self.path().join(STATE);
         let bytes =
             serde_json::to_vec(state).map_err(|source| Error::Unwritable { path: path.clone(), source })?;
-        files::replace_durably(self.as_fd(), STATE, &bytes).map_err(io("write", path))
+        files::replace(self.as_fd(), STATE, &bytes).map_err(io("write", path))
     }
 
-    /// Keeps the container's configuration, byte for byte, as [`View::load_config`] gives it back. It is not flushed to a disk: only a
-    /// live container's is ever read again.
+    /// Keeps the container's configuration, byte for byte, as [`View::load_config`] gives it back.
     pub fn save_config(&self, bytes: &[u8]) -> Result<(), Error> {
         files::replace(self.as_fd(), CONFIG, bytes).map_err(io("write", self.path().join(CONFIG)))
     }

@@ -13,12 +13,14 @@ use rustix::io::{Errno, Result};
 /// The caller must have the directory locked: the temporary name is always the same, so that an interrupted write leaves at most
 /// one file behind, which the next write takes over.
 pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
-    replace_with(dir, name, bytes, false)
-}
-
-/// The same, for a file that is to be whole even after the machine has stopped.
-pub(super) fn replace_durably(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
-    replace_with(dir, name, bytes, !in_memory(dir)?)
+    let temporary = format!("{name}.new");
+    let written = write_new(dir, &temporary, bytes).and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name));
+    if written.is_err()
+        && let Err(errno) = absent_is_fine(rustix::fs::unlinkat(dir, &temporary, AtFlags::empty()))
+    {
+        log::debug!("{temporary} stays behind, and the next write takes it over: {errno}");
+    }
+    written
 }
 
 /// All bytes of a regular file that nobody writes to any more, as [`replace`] leaves it: there, fewer bytes than were asked for
@@ -97,20 +99,7 @@ pub(super) fn entries(dir: BorrowedFd<'_>) -> Result<Vec<(OsString, FileType)>> 
     Ok(found)
 }
 
-fn replace_with(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], durable: bool) -> Result<()> {
-    let temporary = format!("{name}.new");
-    let written = write_new(dir, &temporary, bytes, durable)
-        .and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name))
-        .and_then(|()| if durable { rustix::fs::fsync(dir) } else { Ok(()) });
-    if written.is_err()
-        && let Err(errno) = absent_is_fine(rustix::fs::unlinkat(dir, &temporary, AtFlags::empty()))
-    {
-        log::debug!("{temporary} stays behind, and the next write takes it over: {errno}");
-    }
-    written
-}
-
-fn write_new(dir: BorrowedFd<'_>, name: &str, mut bytes: &[u8], durable: bool) -> Result<()> {
+fn write_new(dir: BorrowedFd<'_>, name: &str, mut bytes: &[u8]) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?;
     while !bytes.is_empty() {
@@ -121,16 +110,7 @@ fn write_new(dir: BorrowedFd<'_>, name: &str, mut bytes: &[u8], durable: bool) -
             Err(errno) => return Err(errno),
         }
     }
-    if durable { rustix::fs::fsync(&file) } else { Ok(()) }
-}
-
-/// The directory is on tmpfs or ramfs, where nothing outlives the kernel and flushing would only cost time.
-fn in_memory(dir: BorrowedFd<'_>) -> Result<bool> {
-    const TMPFS_MAGIC: i64 = 0x0102_1994;
-    const RAMFS_MAGIC: i64 = 0x8584_58f6;
-    #[allow(clippy::unnecessary_cast, reason = "f_type has another width on other architectures")]
-    let kind = rustix::fs::fstatfs(dir)?.f_type as i64;
-    Ok(kind == TMPFS_MAGIC || kind == RAMFS_MAGIC)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@
 //! - A removal deletes `state.json` after all other files, so up to the last step the container can be found and deleted again. An
 //!   empty directory is what `mkdir` leaves, too, see above; its cgroup was removed before the first file was.
 //!
-//! Should the machine itself stop, the containers have stopped too, and only the remains must be readable: on a file system with
-//! a disk behind it, `state.json` is flushed before it is renamed, and the directory after.
+//! Nothing is flushed to a disk: should the machine itself stop, the containers have stopped too, and what remains of their files,
+//! be it half a state, is removed by `delete --force`.
 //!
 //! A `state.json` that does not hold a state ([`Error::Damaged`]) is nobody's crash, but can be met all the same. It is treated
 //! like one that is missing; one of a layout that we do not know ([`Error::Layout`]) is left alone even by `delete --force`.

@@ -62,7 +62,7 @@ pub(crate) fn mount(
             if needs_mount_2(&options) {
                 return mount_2(kernel, root, step, &target, fs_type, source, &options);
             }
-            file_system(kernel, fs_type, source, &options)?
+            file_system(kernel, step, fs_type, source, &options)?
         }
         (MountSource::Bind(source), None) => {
             return Err(Error::Refused(format!("bind mount without a source: {}", source.display())));
@@ -237,8 +237,14 @@ fn set_attributes(kernel: &dyn Kernel, mount: BorrowedFd<'_>, attributes: &Attri
 }
 
 /// A new instance of a file system, detached.
-fn file_system(kernel: &dyn Kernel, fs_type: &str, source: &str, options: &MountOptions) -> Result<OwnedFd, Error> {
-    let doing = || format!("mounting a file system of type {fs_type:?}");
+fn file_system(
+    kernel: &dyn Kernel,
+    step: &MountStep,
+    fs_type: &str,
+    source: &str,
+    options: &MountOptions,
+) -> Result<OwnedFd, Error> {
+    let doing = || format!("mounting a file system of type {fs_type:?} on {}", step.destination.display());
     let context = kernel.fsopen(fs_type).doing(doing)?;
     configure(kernel, context.as_fd(), source, options).map_err(|(errno, what)| Error::Mount {
         doing: format!("{}, {what}", doing()),
@@ -313,7 +319,7 @@ fn mount_2(
     Ok(step.read_only_late.then_some(mount))
 }
 
-/// `remount`: changes what is mounted there already.
+/// `remount`: changes what is mounted there already; of a bind mount its attributes, else those and the file system's own.
 fn remount(kernel: &dyn Kernel, root: &Root<'_>, step: &MountStep) -> Result<(), Error> {
     let path = step.destination.as_path();
     let doing = || format!("remounting {}", path.display());
