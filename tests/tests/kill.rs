@@ -155,3 +155,16 @@ fn a_process_that_took_over_the_pid_is_never_signalled() {
     container.delete_force().ok();
     assert!(fs::read_to_string(format!("/proc/{}/stat", bystander.pid())).unwrap().contains(") S "));
 }
+
+#[test]
+fn signal_0_asks_whether_there_is_a_process() {
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().start();
+    container.kill(&["0"]).ok();
+    let pid = container.pid();
+    container.kill(&["KILL"]).ok();
+    assert_eq!(sandbox.wait_for_orphan(pid), 128 + 9);
+    container.kill(&["0"]).refused_saying(&["container not running"]);
+    container.kill(&["--all", "0"]).ok();
+    container.delete().ok();
+}

@@ -1,8 +1,8 @@
 #![forbid(unsafe_code)]
 //! cloison
 
-pub mod features;
 pub mod errno;
+pub mod features;
 pub mod id;
 pub mod init;
 pub mod lifecycle;

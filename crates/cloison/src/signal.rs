@@ -70,14 +70,19 @@ pub struct UnknownSignal(
 );
 
 impl Signal {
+    /// No signal: only asks whether there is somebody to send one to (`kill(2)`).
+    pub const NONE: Self = Self(0);
     /// Kills without a word; a pid namespace's init dies of it only when it comes from outside.
     pub const KILL: Self = Self(9);
     /// Asks to end: the default of `cloison kill`.
     pub const TERM: Self = Self(15);
 
-    /// Parses `TERM`, `SIGTERM`, `sigterm`, `15`, `SIGRTMIN+3` or `RTMAX-1`.
+    /// Parses `TERM`, `SIGTERM`, `sigterm`, `15`, `SIGRTMIN+3` or `RTMAX-1`; `0` is [no signal](Self::NONE).
     pub fn parse(text: &str) -> Result<Self, UnknownSignal> {
-        let by_number = || text.parse().ok().and_then(Self::from_number);
+        let by_number = || match text.parse().ok()? {
+            0 => Some(Self::NONE),
+            number => Self::from_number(number),
+        };
         let by_name = || {
             let upper = text.to_ascii_uppercase();
             let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -92,7 +97,7 @@ impl Signal {
         u8::try_from(number).ok().filter(|number| (1..=RTMAX).contains(number)).map(Self)
     }
 
-    /// The number that kill(2) takes, from 1 to 64.
+    /// The number that kill(2) takes, from 0 to 64.
     pub const fn number(self) -> i32 {
         self.0 as i32
     }
@@ -167,7 +172,6 @@ mod tests {
             "",
             "SIG",
             "FOO",
-            "0",
             "65",
             "-1",
             "1.5",

@@ -8,7 +8,6 @@ use cloison_linux::launch;
 use cloison_linux::socket::Message;
 use cloison_linux::{Errno, Kernel};
 
-
 /// What the runtime tells the init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToInit {
@@ -33,7 +32,11 @@ impl ToInit {
     pub fn receive(kernel: &dyn Kernel, socket: BorrowedFd<'_>) -> Result<Option<Self>, Errno> {
         let message = kernel.receive(socket)?;
         let Some(first) = message.bytes.first() else { return Ok(None) };
-        Self::ALL.iter().find(|(_, byte)| byte == first).map(|(message, _)| Some(*message)).ok_or(Errno::PROTO)
+        Self::ALL
+            .iter()
+            .find(|(_, byte)| byte == first)
+            .map(|(message, _)| Some(*message))
+            .ok_or(Errno::PROTO)
     }
 }
 
@@ -86,12 +89,21 @@ impl FromInit {
     }
 
     /// Hands over the terminal's master.
-    pub fn send_terminal(kernel: &dyn Kernel, socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Errno> {
+    pub fn send_terminal(
+        kernel: &dyn Kernel,
+        socket: BorrowedFd<'_>,
+        master: BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
         kernel.send(socket, &[TERMINAL], Some(master))
     }
 
     /// Hands over the init itself.
-    pub fn send_process(kernel: &dyn Kernel, socket: BorrowedFd<'_>, pid: i32, pidfd: &OwnedFd) -> Result<(), Errno> {
+    pub fn send_process(
+        kernel: &dyn Kernel,
+        socket: BorrowedFd<'_>,
+        pid: i32,
+        pidfd: &OwnedFd,
+    ) -> Result<(), Errno> {
         let mut bytes = vec![PROCESS];
         bytes.extend(pid.to_le_bytes());
         kernel.send(socket, &bytes, Some(pidfd.as_fd()))
@@ -120,7 +132,8 @@ impl FromInit {
         if let Some(failure) = launch::Failure::from_bytes(&bytes) {
             return Ok(Self::LaunchFailed(failure));
         }
-        let number = |bytes: &[u8]| bytes.get(1..5).and_then(|four| four.try_into().ok()).map(i32::from_le_bytes);
+        let number =
+            |bytes: &[u8]| bytes.get(1..5).and_then(|four| four.try_into().ok()).map(i32::from_le_bytes);
         match (bytes.first(), fd) {
             (None, _) => Ok(Self::End),
             (Some(&READY), _) => Ok(Self::Ready),

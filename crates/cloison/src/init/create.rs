@@ -9,8 +9,8 @@ use super::channel::{Failure, FromInit, ToInit};
 use super::error::{Doing, Error};
 use super::rootfs::{Root, console, device, hide, mount, pivot};
 use super::{program, security};
-use crate::plan::action::{Action, Step};
 use crate::plan::Plan;
+use crate::plan::action::{Action, Step};
 
 /// What the init inherits from the runtime.
 #[derive(Debug)]
@@ -96,14 +96,18 @@ impl<'a> Init<'a> {
             Action::JoinNamespace(kind, path) => security::join_namespace(kernel, *kind, path),
             Action::BecomeRoot => self.wait_for_maps().and_then(|()| self.become_root()),
             Action::JoinCgroup => security::join_cgroup(kernel, self.inherited.cgroup),
-            Action::NewNamespace(kind) => kernel.unshare(*kind).doing(|| format!("making a new {kind} namespace")),
+            Action::NewNamespace(kind) => {
+                kernel.unshare(*kind).doing(|| format!("making a new {kind} namespace"))
+            }
             Action::NewSession => kernel.setsid().doing(|| "starting a session"),
-            Action::SessionKeyring(name, permissions) => security::session_keyring(kernel, name, *permissions),
+            Action::SessionKeyring(name, permissions) => {
+                security::session_keyring(kernel, name, *permissions)
+            }
             Action::LoopbackUp => kernel.loopback_up().doing(|| "bringing the loopback interface up"),
 
-            Action::HostPropagation(flags) => {
-                kernel.mount_propagation("/".as_ref(), *flags).doing(|| "changing the propagation of the host's mounts")
-            }
+            Action::HostPropagation(flags) => kernel
+                .mount_propagation("/".as_ref(), *flags)
+                .doing(|| "changing the propagation of the host's mounts"),
             Action::BindRootfs { path, parent } => {
                 self.root = Some(pivot::bind_root(kernel, path, *parent)?);
                 Ok(())
@@ -114,33 +118,37 @@ impl<'a> Init<'a> {
             }
             Action::Mount(_) => self.mount(step),
             Action::Device(device, bind) => {
-                device::device(kernel, root(&self.root)?, &mut self.devices, device, *bind)
+                device::device(kernel, root(self.root.as_ref())?, &mut self.devices, device, *bind)
             }
             Action::Link { target, path, replace } => {
-                device::link(kernel, root(&self.root)?, &mut self.devices, target, path, *replace)
+                device::link(kernel, root(self.root.as_ref())?, &mut self.devices, target, path, *replace)
             }
 
-            Action::PivotRoot { host_may_be_shared } => pivot::pivot(kernel, root(&self.root)?, *host_may_be_shared),
-            Action::MoveRoot => pivot::move_root(kernel, root(&self.root)?, &self.plan.rootfs),
-            Action::Chroot => pivot::chroot(kernel, root(&self.root)?),
-            Action::RootPropagation(flags) => {
-                kernel.mount_propagation("/".as_ref(), *flags).doing(|| "changing the propagation of the root")
+            Action::PivotRoot { host_may_be_shared } => {
+                pivot::pivot(kernel, root(self.root.as_ref())?, *host_may_be_shared)
             }
-            Action::ReopenDevNull => device::reopen_null(kernel, root(&self.root)?),
+            Action::MoveRoot => pivot::move_root(kernel, root(self.root.as_ref())?, &self.plan.rootfs),
+            Action::Chroot => pivot::chroot(kernel, root(self.root.as_ref())?),
+            Action::RootPropagation(flags) => kernel
+                .mount_propagation("/".as_ref(), *flags)
+                .doing(|| "changing the propagation of the root"),
+            Action::ReopenDevNull => device::reopen_null(kernel, root(self.root.as_ref())?),
             Action::MakeWorkingDirectory(path) => {
                 let path = crate::plan::mounts::clean(&path.to_string_lossy());
-                root(&self.root)?.make_directory(&path).map(drop).doing(|| format!("making {}", path.display()))
+                root(self.root.as_ref())?
+                    .make_directory(&path)
+                    .map(drop)
+                    .doing(|| format!("making {}", path.display()))
             }
             Action::Terminal { size, uid } => {
-                console::terminal(kernel, root(&self.root)?, self.inherited.channel, *size, *uid)
+                console::terminal(kernel, root(self.root.as_ref())?, self.inherited.channel, *size, *uid)
             }
 
             Action::LateReadOnly => self.late_read_only.iter().try_for_each(|mount| {
                 mount::make_read_only(kernel, mount.as_fd()).doing(|| "making a mount read-only")
             }),
-            Action::ReadOnlyRoot => {
-                mount::make_read_only(kernel, root(&self.root)?.fd()).doing(|| "making the root read-only")
-            }
+            Action::ReadOnlyRoot => mount::make_read_only(kernel, root(self.root.as_ref())?.fd())
+                .doing(|| "making the root read-only"),
             Action::Umask(mask) => {
                 kernel.umask(*mask);
                 Ok(())
@@ -154,8 +162,8 @@ impl<'a> Init<'a> {
                 };
                 security::sysctl(kernel, procfs, key, value)
             }
-            Action::ReadOnlyPath(path) => hide::read_only(kernel, root(&self.root)?, path),
-            Action::MaskPaths(paths) => hide::mask(kernel, root(&self.root)?, paths),
+            Action::ReadOnlyPath(path) => hide::read_only(kernel, root(self.root.as_ref())?, path),
+            Action::MaskPaths(paths) => hide::mask(kernel, root(self.root.as_ref())?, paths),
 
             Action::ResetAffinity => {
                 if let Err(errno) = kernel.reset_affinity() {
@@ -168,11 +176,11 @@ impl<'a> Init<'a> {
             Action::Personality(persona) => kernel.personality(*persona).doing(|| "personality"),
             Action::MemoryPolicy(policy) => kernel.set_mempolicy(policy).doing(|| "set_mempolicy"),
             Action::WorkingDirectory { path, uid, gid } => {
-                program::working_directory(kernel, root(&self.root)?, path, *uid, *gid)
+                program::working_directory(kernel, root(self.root.as_ref())?, path, *uid, *gid)
             }
             Action::OwnStreams(uid) => program::own_streams(kernel, *uid),
             Action::Home(uid) => {
-                self.home = Some(program::home(kernel, root(&self.root)?, *uid));
+                self.home = Some(program::home(kernel, root(self.root.as_ref())?, *uid));
                 Ok(())
             }
             Action::FindProgram => {
@@ -204,7 +212,7 @@ impl<'a> Init<'a> {
         let prepared = self.inherited.sources.iter().find(|(index, _)| *index == self.mounts);
         self.mounts += 1;
         let prepared = prepared.map(|(_, tree)| tree.as_fd());
-        self.late_read_only.extend(mount::mount(self.kernel, root(&self.root)?, entry, prepared)?);
+        self.late_read_only.extend(mount::mount(self.kernel, root(self.root.as_ref())?, entry, prepared)?);
         Ok(())
     }
 
@@ -222,8 +230,8 @@ impl<'a> Init<'a> {
     }
 }
 
-fn root<'r, 'k>(root: &'r Option<Root<'k>>) -> Result<&'r Root<'k>, Error> {
-    root.as_ref().ok_or_else(|| Error::Refused("the plan has no root file system before this step".to_owned()))
+fn root<'r, 'k>(root: Option<&'r Root<'k>>) -> Result<&'r Root<'k>, Error> {
+    root.ok_or_else(|| Error::Refused("the plan has no root file system before this step".to_owned()))
 }
 
 /// Waits until somebody connects and says so. A `start` that dies in between changes nothing: the next one is waited for.

@@ -57,7 +57,9 @@ impl Error {
     /// The errno, where there is one.
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Call { errno, .. } | Self::Mount { errno, .. } | Self::Program { errno, .. } => Some(*errno),
+            Self::Call { errno, .. } | Self::Mount { errno, .. } | Self::Program { errno, .. } => {
+                Some(*errno)
+            }
             Self::NotInPath { .. } => Some(Errno::NOENT),
             Self::Refused(_) | Self::Orphaned => None,
         }

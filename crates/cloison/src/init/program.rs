@@ -26,7 +26,7 @@ pub(super) fn working_directory(
     uid: u32,
     gid: u32,
 ) -> Result<(), Error> {
-    let doing = || format!("chdir to cwd ({path:?}) set in config.json failed");
+    let doing = || format!("chdir to cwd ({:?}) set in config.json failed", path.to_string_lossy());
     let enter = || {
         let directory = root.open(path, OFlags::PATH | OFlags::DIRECTORY)?;
         kernel.fchdir(directory.as_fd())
@@ -119,7 +119,8 @@ pub(super) fn find(kernel: &dyn Kernel, program: &Program) -> Result<Vec<CString
         check(kernel, name).map_err(|errno| Error::Program { path: path(name).to_owned(), errno })?;
         return Ok(vec![name.to_owned()]);
     }
-    let directories = program.env.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=")).unwrap_or_default();
+    let directories =
+        program.env.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=")).unwrap_or_default();
     let mut worst = None;
     let mut candidates = Vec::new();
     // An empty or relative entry would mean the working directory, which the image chooses.
@@ -163,7 +164,8 @@ pub(super) fn launch(
 ) -> Result<Launch, Error> {
     let own = |fd: BorrowedFd<'_>| -> Result<OwnedFd, Error> {
         let copy = fd.try_clone_to_owned();
-        copy.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)).doing(|| "preparing the launch")
+        copy.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .doing(|| "preparing the launch")
     };
     Ok(Launch {
         steps: plan.program.launch_steps(),

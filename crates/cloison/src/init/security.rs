@@ -31,7 +31,9 @@ pub(super) fn session_keyring(kernel: &dyn Kernel, name: &CStr, permissions: u32
         }
         joined => {
             let serial = joined.doing(|| "joining a new session keyring")?;
-            kernel.keyring_permissions(serial, u32::MAX, permissions).doing(|| "setting the session keyring's permissions")
+            kernel
+                .keyring_permissions(serial, u32::MAX, permissions)
+                .doing(|| "setting the session keyring's permissions")
         }
     }
 }
@@ -49,7 +51,18 @@ pub(super) fn sysctl(kernel: &dyn Kernel, procfs: &OwnedFd, key: &str, value: &s
 fn sysctl_path(key: &str) -> String {
     match key.find(['.', '/']) {
         Some(at) if key.as_bytes()[at] == b'/' => key.to_owned(),
-        _ => key.chars().map(|c| if c == '.' { '/' } else if c == '/' { '.' } else { c }).collect(),
+        _ => key
+            .chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect(),
     }
 }
 
@@ -58,7 +71,9 @@ pub(super) fn private_procfs(kernel: &dyn Kernel) -> Result<OwnedFd, Error> {
     let doing = || "mounting a private procfs";
     let context = kernel.fsopen("proc").doing(doing)?;
     kernel.fsconfig_create(context.as_fd()).doing(doing)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     kernel.fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing(doing)
 }
 

@@ -86,7 +86,9 @@ fn facts(spec: &Spec, cgroup: &Record) -> HostFacts {
             Record::Legacy(legacy) => {
                 let name = |controllers: &[String]| controllers.join(",").replace("name=", "");
                 let all = legacy.directories.iter();
-                CgroupView::Legacy(all.map(|directory| (name(&directory.controllers), directory.path.clone())).collect())
+                CgroupView::Legacy(
+                    all.map(|directory| (name(&directory.controllers), directory.path.clone())).collect(),
+                )
             }
         },
         kcore: Path::new("/proc/kcore").exists(),
@@ -101,9 +103,14 @@ fn view_of_own(spec: &Spec) -> CgroupView {
         return CgroupView::None;
     }
     match Layout::detect() {
-        Ok(Layout::Unified { mount, own }) => CgroupView::Unified(own.map_or_else(|| mount.clone(), |own| mount.join(own))),
+        Ok(Layout::Unified { mount, own }) => {
+            CgroupView::Unified(own.map_or_else(|| mount.clone(), |own| mount.join(own)))
+        }
         Ok(Layout::Legacy { hierarchies, .. }) => CgroupView::Legacy(
-            hierarchies.iter().map(|one| (one.controllers.join(",").replace("name=", ""), one.mount.join(&one.own))).collect(),
+            hierarchies
+                .iter()
+                .map(|one| (one.controllers.join(",").replace("name=", ""), one.mount.join(&one.own)))
+                .collect(),
         ),
         Ok(Layout::Absent) => CgroupView::None,
         Err(error) => {
@@ -159,7 +166,8 @@ impl<'k> Birth<'k> {
         for warning in &plan.warnings {
             log::warn!("{warning}");
         }
-        let steps = plan.host.iter().map(ToString::to_string).chain(plan.container.iter().map(ToString::to_string));
+        let steps =
+            plan.host.iter().map(ToString::to_string).chain(plan.container.iter().map(ToString::to_string));
         if log::log_enabled!(log::Level::Debug) {
             steps.for_each(|step| log::debug!("planned: {step}"));
         }
@@ -209,7 +217,9 @@ impl<'k> Birth<'k> {
                     before.undo()?;
                 }
                 HostAction::WriteIdMaps { uids, gids } => self.write_id_maps(uids, gids)?,
-                HostAction::OomScoreAdj(score) => self.write_proc("oom_score_adj", score.to_string().as_bytes())?,
+                HostAction::OomScoreAdj(score) => {
+                    self.write_proc("oom_score_adj", score.to_string().as_bytes())?;
+                }
                 HostAction::RaiseLimit(resource, hard) => self.raise_limit(*resource, *hard)?,
             }
         }
@@ -247,7 +257,8 @@ impl<'k> Birth<'k> {
             _ => None,
         });
         let namespaces_now = if user.is_some() { NamespaceFlags::empty() } else { namespaces };
-        let request = CloneRequest { namespaces: namespaces_now, cgroup: entry.directory(), as_sibling: false };
+        let request =
+            CloneRequest { namespaces: namespaces_now, cgroup: entry.directory(), as_sibling: false };
         match kernel.clone3(&request).doing("starting the init")? {
             Fork::Child => {
                 // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
@@ -302,7 +313,9 @@ impl<'k> Birth<'k> {
     fn write_id_maps(&self, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), Error> {
         self.write_proc("uid_map", id_map(uids).as_bytes())?;
         self.write_proc("gid_map", id_map(gids).as_bytes())?;
-        ToInit::Mapped.send(self.kernel, self.first_born()?.channel.as_fd()).doing("telling the init of its id maps")
+        ToInit::Mapped
+            .send(self.kernel, self.first_born()?.channel.as_fd())
+            .doing("telling the init of its id maps")
     }
 
     fn raise_limit(&self, resource: Resource, hard: u64) -> Result<(), Error> {
@@ -310,7 +323,8 @@ impl<'k> Birth<'k> {
         let maximum = (hard != u64::MAX).then_some(hard);
         let limit = Rlimit { current, maximum };
         let raised = self.kernel.prlimit(Some(self.first_born()?.pid), resource, limit);
-        raised.doing(format!("error setting rlimits for ready process: raising the hard limit of {resource:?}"))
+        raised
+            .doing(format!("error setting rlimits for ready process: raising the hard limit of {resource:?}"))
     }
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
@@ -328,7 +342,9 @@ impl<'k> Birth<'k> {
     fn unexpected(&self, message: Result<FromInit, Errno>) -> Error {
         match message {
             Ok(FromInit::Failed(failure)) => Error::Init(failure),
-            Ok(FromInit::LaunchFailed(failure)) => Error::Launch(self.plan.program.describe(failure), failure.errno),
+            Ok(FromInit::LaunchFailed(failure)) => {
+                Error::Launch(self.plan.program.describe(failure), failure.errno)
+            }
             Ok(FromInit::End) => Error::InitDied,
             Ok(_) => Error::Protocol,
             Err(errno) => Error::Call { doing: "waiting for the init".to_owned(), errno },
@@ -399,7 +415,9 @@ impl Drop for Birth<'_> {
 
 /// Lines of `/proc/PID/uid_map`.
 pub(super) fn id_map(maps: &[IdMapping]) -> String {
-    maps.iter().map(|map| format!("{} {} {}\n", map.container, map.host, map.size)).collect()
+    let lines: Vec<_> =
+        maps.iter().map(|map| format!("{} {} {}", map.container, map.host, map.size)).collect();
+    lines.join("\n")
 }
 
 /// Becomes the container's first process. Comes to an end only by a failure.
@@ -430,7 +448,10 @@ fn go_between(
         }
     };
     if let Err(errno) = born() {
-        let causes = vec![format!("joining the user namespace {}", user.display()), crate::errno::Text(errno).to_string()];
+        let causes = vec![
+            format!("joining the user namespace {}", user.display()),
+            crate::errno::Text(errno).to_string(),
+        ];
         let failure = crate::init::channel::Failure { errno: Some(errno.raw_os_error()), causes };
         if let Err(errno) = FromInit::send_failure(kernel, inherited.channel, &failure) {
             log::debug!("nobody to tell that {failure}: {errno}");
@@ -456,8 +477,9 @@ impl Restore<'_> {
         let doing = "writing /proc/self/timens_offsets";
         let path = Path::new("/proc/self/timens_offsets");
         let file = self.kernel.open(path, OFlags::WRONLY, Mode::empty()).doing(doing)?;
-        let lines: String = offsets.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}\n")).collect();
-        self.kernel.write(file.as_fd(), lines.as_bytes()).doing(doing)
+        let lines: Vec<_> =
+            offsets.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}")).collect();
+        self.kernel.write(file.as_fd(), lines.join("\n").as_bytes()).doing(doing)
     }
 
     fn pid_namespace(&mut self, path: &Path) -> Result<(), Error> {
@@ -468,14 +490,19 @@ impl Restore<'_> {
     }
 
     fn remember(&mut self, path: &str, kind: NamespaceFlags) -> Result<(), Error> {
-        let own = self.kernel.open(Path::new(path), OFlags::RDONLY, Mode::empty()).doing(format!("opening {path}"))?;
+        let own = self
+            .kernel
+            .open(Path::new(path), OFlags::RDONLY, Mode::empty())
+            .doing(format!("opening {path}"))?;
         self.namespaces.push((own, kind));
         Ok(())
     }
 
     fn undo(&mut self) -> Result<(), Error> {
         self.namespaces.drain(..).try_for_each(|(own, kind)| {
-            self.kernel.setns(own.as_fd(), kind).doing(format!("coming back to the runtime's {kind} namespace"))
+            self.kernel
+                .setns(own.as_fd(), kind)
+                .doing(format!("coming back to the runtime's {kind} namespace"))
         })
     }
 }

@@ -34,5 +34,6 @@ pub(super) fn hand_over(options: &CreateOptions, birth: &mut Birth<'_>) -> Resul
 fn send(path: &Path, name: &str, fd: &impl AsFd) -> Result<(), Error> {
     let stream =
         UnixStream::connect(path).map_err(|source| Error::Socket { path: path.to_owned(), source })?;
-    socket::send(stream.as_fd(), name.as_bytes(), Some(fd.as_fd())).doing(format!("sending a descriptor to {}", path.display()))
+    socket::send(stream.as_fd(), name.as_bytes(), Some(fd.as_fd()))
+        .doing(format!("sending a descriptor to {}", path.display()))
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use crate::id::{ContainerId, InvalidId};
 use crate::errno::Text;
+use crate::id::{ContainerId, InvalidId};
 use crate::init::channel::Failure;
 use crate::signal::Signal;
 use crate::spec::Problem;
@@ -52,7 +52,9 @@ pub enum Error {
     #[error("unable to start container process: {0}")]
     Launch(String, Errno),
     /// The init ended without a word: something has killed it.
-    #[error("unable to start container process: the init was killed before it had made the container (a memory limit too low?)")]
+    #[error(
+        "unable to start container process: the init was killed before it had made the container (a memory limit too low?)"
+    )]
     InitDied,
     /// The init said what nobody expects from it.
     #[error("unable to start container process: the init does not follow the protocol")]

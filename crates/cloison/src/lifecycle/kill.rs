@@ -12,14 +12,24 @@ use crate::state::State;
 ///
 /// Does not wait for another command, so that a hook can kill the container that it belongs to.
 ///
+/// [`Signal::NONE`] only asks whether there is a process.
+///
 /// # Errors
 /// [`Error::NotRunning`] if there is no process to send it to. With `all`, that is success.
 pub fn kill(runtime: &Runtime, id: &ContainerId, signal: Signal, all: bool) -> Result<(), Error> {
     let state = store_with(runtime, id)?.open_unlocked(id)?.load()?;
+    if signal == Signal::NONE {
+        return if all || is_running(&state)? { Ok(()) } else { Err(Error::NotRunning) };
+    }
     match if all { signal_all(&state, signal) } else { signal_container(&state, signal) } {
         Err(Error::NotRunning) if all => Ok(()),
         result => result,
     }
+}
+
+fn is_running(state: &State) -> Result<bool, Error> {
+    let process = state.init.as_ref().map(FirstProcess::open).transpose()?;
+    Ok(process.flatten().is_some())
 }
 
 /// SIGKILL is for the container as a whole: without a pid namespace of its own, the end of its first process ends no other, and

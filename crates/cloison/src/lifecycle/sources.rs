@@ -31,9 +31,10 @@ pub(super) fn open(kernel: &dyn Kernel, source: &BindSource, origin: &Origin) ->
             userns: Some(user.as_fd()),
             ..MountAttr::default()
         };
-        kernel
-            .mount_setattr(tree.as_fd(), *recursive, &mapped)
-            .doing(format!("mapping the ids of {} ({origin}); its file system must allow it", source.path.display()))?;
+        kernel.mount_setattr(tree.as_fd(), *recursive, &mapped).doing(format!(
+            "mapping the ids of {} ({origin}); its file system must allow it",
+            source.path.display()
+        ))?;
     }
     Ok(tree)
 }
@@ -60,10 +61,14 @@ fn user_namespace(kernel: &dyn Kernel, uids: &[IdMapping], gids: &[IdMapping]) -
                 .and_then(|()| write("gid_map", id_map(gids).as_bytes()))
                 .and_then(|()| {
                     let path = format!("/proc/{pid}/ns/user");
-                    kernel.open(Path::new(&path), OFlags::RDONLY, Mode::empty()).doing(format!("opening {path}"))
+                    kernel
+                        .open(Path::new(&path), OFlags::RDONLY, Mode::empty())
+                        .doing(format!("opening {path}"))
                 });
             drop(ours);
-            kernel.pidfd_send_signal(pidfd.as_fd(), Signal::KILL).doing("ending the holder of a user namespace")?;
+            kernel
+                .pidfd_send_signal(pidfd.as_fd(), Signal::KILL)
+                .doing("ending the holder of a user namespace")?;
             process::wait_pidfd(pidfd.as_fd()).doing("waiting for the holder of a user namespace")?;
             made
         }

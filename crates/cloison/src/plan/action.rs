@@ -4,9 +4,9 @@ use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 
-use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
+use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
 
 use super::mount_options::{Attributes, MountOptions};
 
@@ -55,7 +55,7 @@ impl<A: fmt::Display> fmt::Display for Step<A> {
     }
 }
 
-/// A line of `/proc/PID/uid_map`: `size` ids from `container` on are `host` and following (user_namespaces(7)).
+/// A line of `/proc/PID/uid_map`: `size` ids from `container` on are `host` and following (`user_namespaces(7)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdMapping {
     /// First id inside.
@@ -87,7 +87,7 @@ pub enum HostAction {
     MakeCgroup,
     /// Opens the source of a bind mount.
     OpenSource(BindSource),
-    /// Sets the offsets of the clocks in a new time namespace: seconds and nanoseconds, by the names of time_namespaces(7).
+    /// Sets the offsets of the clocks in a new time namespace: seconds and nanoseconds, by the names of `time_namespaces(7)`.
     TimeOffsets(Vec<(&'static str, i64, u32)>),
     /// Puts children into an existing PID namespace.
     JoinPidNamespace(PathBuf),
@@ -113,17 +113,25 @@ impl fmt::Display for HostAction {
             Self::OpenSource(source) => {
                 write!(f, "open {} for a bind mount", source.path.display())?;
                 match &source.id_maps {
-                    Some((uids, gids, _)) => write!(f, ", idmapped: uids {}, gids {}", Maps(uids), Maps(gids)),
+                    Some((uids, gids, _)) => {
+                        write!(f, ", idmapped: uids {}, gids {}", Maps(uids), Maps(gids))
+                    }
                     None => Ok(()),
                 }
             }
             Self::TimeOffsets(offsets) => {
                 f.write_str("time offsets")?;
-                offsets.iter().try_for_each(|(clock, seconds, nanos)| write!(f, " {clock} {seconds}.{nanos:09}"))
+                offsets
+                    .iter()
+                    .try_for_each(|(clock, seconds, nanos)| write!(f, " {clock} {seconds}.{nanos:09}"))
             }
-            Self::JoinPidNamespace(path) => write!(f, "put children into the pid namespace {}", path.display()),
+            Self::JoinPidNamespace(path) => {
+                write!(f, "put children into the pid namespace {}", path.display())
+            }
             Self::CloneInit(namespaces) => write!(f, "start the init with new namespaces: {namespaces}"),
-            Self::WriteIdMaps { uids, gids } => write!(f, "id maps: uids {}, gids {}", Maps(uids), Maps(gids)),
+            Self::WriteIdMaps { uids, gids } => {
+                write!(f, "id maps: uids {}, gids {}", Maps(uids), Maps(gids))
+            }
             Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
         }
@@ -172,8 +180,12 @@ pub struct MountStep {
 impl fmt::Display for MountStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            MountSource::Bind(path) => write!(f, "bind {} on {}", path.display(), self.destination.display())?,
-            MountSource::FileSystem { fs_type, .. } => write!(f, "mount {fs_type} on {}", self.destination.display())?,
+            MountSource::Bind(path) => {
+                write!(f, "bind {} on {}", path.display(), self.destination.display())?;
+            }
+            MountSource::FileSystem { fs_type, .. } => {
+                write!(f, "mount {fs_type} on {}", self.destination.display())?;
+            }
         }
         attributes(f, "", self.options.attributes)?;
         attributes(f, "recursively ", self.options.recursive)?;
@@ -342,7 +354,12 @@ impl fmt::Display for Action {
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::HostPropagation(flags) => write!(f, "make the host's mounts {}", propagation(*flags)),
             Self::BindRootfs { path, parent } => {
-                write!(f, "bind the root file system {} on itself, its parent {}", path.display(), propagation(*parent))
+                write!(
+                    f,
+                    "bind the root file system {} on itself, its parent {}",
+                    path.display(),
+                    propagation(*parent)
+                )
             }
             Self::OpenRootfs(path) => write!(f, "open the root file system {}", path.display()),
             Self::Mount(mount) => mount.fmt(f),
@@ -382,7 +399,9 @@ impl fmt::Display for Action {
             Self::Personality(persona) => write!(f, "personality {persona:#x}"),
             Self::MemoryPolicy(policy) => write!(f, "memory policy {policy:?}"),
             Self::OwnStreams(uid) => write!(f, "give the standard streams to uid {uid}"),
-            Self::WorkingDirectory { path, .. } => write!(f, "enter the working directory {}", path.display()),
+            Self::WorkingDirectory { path, .. } => {
+                write!(f, "enter the working directory {}", path.display())
+            }
             Self::Home(uid) => write!(f, "set HOME of uid {uid}"),
             Self::FindProgram => f.write_str("find the program"),
         }

@@ -36,7 +36,8 @@ pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, s
     for (path, major, minor) in DEFAULT {
         if !asked.iter().any(|device| clean(&device.path) == Path::new(path)) {
             let path = PathBuf::from(path);
-            let device = Device { path, kind: FileType::CharacterDevice, major, minor, mode: 0o666, uid: 0, gid: 0 };
+            let device =
+                Device { path, kind: FileType::CharacterDevice, major, minor, mode: 0o666, uid: 0, gid: 0 };
             steps.push(Action::Device(device, bind), "runtime");
         }
     }
@@ -46,7 +47,8 @@ pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, s
             steps.push(Action::Device(wanted(device), bind), Origin::index("/linux/devices", index));
         }
     }
-    steps.push(Action::Link { target: "pts/ptmx".into(), path: "/dev/ptmx".into(), replace: true }, "runtime");
+    steps
+        .push(Action::Link { target: "pts/ptmx".into(), path: "/dev/ptmx".into(), replace: true }, "runtime");
     let core = facts.kcore.then_some(("/proc/kcore", "/dev/core"));
     for (target, path) in LINKS.into_iter().chain(core) {
         steps.push(Action::Link { target: target.into(), path: path.into(), replace: false }, "runtime");
@@ -62,8 +64,8 @@ fn wanted(device: &spec::Device) -> Device {
     Device {
         path: clean(&device.path),
         kind,
-        major: device.major as u32,
-        minor: device.minor as u32,
+        major: u32::try_from(device.major).unwrap_or(0),
+        minor: u32::try_from(device.minor).unwrap_or(0),
         mode: device.mode() & 0o7777,
         uid: device.uid.unwrap_or(0),
         gid: device.gid.unwrap_or(0),

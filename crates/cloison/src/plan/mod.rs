@@ -216,7 +216,8 @@ fn enter_namespaces(
     }
     // After the cgroup is joined: the root of a new cgroup namespace is the cgroup that its maker is in.
     if namespaces.new.contains(NamespaceFlags::CGROUP) {
-        steps.push(Action::NewNamespace(NamespaceFlags::CGROUP), namespaces.origin_of(NamespaceFlags::CGROUP));
+        steps
+            .push(Action::NewNamespace(NamespaceFlags::CGROUP), namespaces.origin_of(NamespaceFlags::CGROUP));
     }
     steps.push(Action::NewSession, "runtime");
     if !options.no_new_keyring {
@@ -297,7 +298,10 @@ fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Step
         steps.push(Action::ReadOnlyPath(PathBuf::from(path)), Origin::index("/linux/readonlyPaths", index));
     }
     if !linux.masked_paths.is_empty() {
-        steps.push(Action::MaskPaths(linux.masked_paths.iter().map(PathBuf::from).collect()), "/linux/maskedPaths");
+        steps.push(
+            Action::MaskPaths(linux.masked_paths.iter().map(PathBuf::from).collect()),
+            "/linux/maskedPaths",
+        );
     }
 }
 

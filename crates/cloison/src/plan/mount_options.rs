@@ -54,7 +54,9 @@ const RELATIME: Attr = Attr::MOUNT_ATTR_RELATIME;
 const ATIME: Attr = Attr::MOUNT_ATTR__ATIME;
 const NONE: Attr = Attr::empty();
 
-use Effect::{Bind, Clear, ClearAll, CopyUp, IdMap, Nothing, Old, Propagate, ReadOnly, Remount, Set, SetAll, Super};
+use Effect::{
+    Bind, Clear, ClearAll, CopyUp, IdMap, Nothing, Old, Propagate, ReadOnly, Remount, Set, SetAll, Super,
+};
 
 /// Every option that is ours; all others go to the file system. Sorted by name.
 const TABLE: &[(&str, Effect)] = &[
@@ -232,10 +234,13 @@ impl MountOptions {
 }
 
 fn super_bit(name: &str) -> u32 {
-    TABLE.iter().find_map(|(known, effect)| match effect {
-        Super(_, true, bit) if *known == name => Some(*bit),
-        _ => None,
-    }).unwrap_or(0)
+    TABLE
+        .iter()
+        .find_map(|(known, effect)| match effect {
+            Super(_, true, bit) if *known == name => Some(*bit),
+            _ => None,
+        })
+        .unwrap_or(0)
 }
 
 /// The `MS_*` bits that mean the same as these `MOUNT_ATTR_*` bits.
@@ -249,7 +254,10 @@ pub fn attribute_bits(attributes: Attr) -> u32 {
         (NOATIME, MountFlags::NOATIME),
         (STRICTATIME, MountFlags::STRICTATIME),
     ];
-    let known = pairs.iter().filter(|(attr, _)| attributes.contains(*attr)).fold(0, |all, (_, flag)| all | flag.bits());
+    let known = pairs
+        .iter()
+        .filter(|(attr, _)| attributes.contains(*attr))
+        .fold(0, |all, (_, flag)| all | flag.bits());
     if attributes.contains(NOSYMFOLLOW) { known | 256 } else { known }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use cloison_linux::{MountAttrFlags as Attr, MountPropagationFlags as Propagation};
 use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::{MountAttrFlags as Attr, MountPropagationFlags as Propagation};
 
 use super::action::{Action, BindSource, HostAction, IdMapping, MountSource, MountStep, Origin, Step};
 use super::mount_options::MountOptions;
@@ -66,7 +66,8 @@ pub(crate) fn mounts(
     for (index, mount) in spec.mounts.iter().enumerate() {
         let origin = Origin::index("/mounts", index);
         let step = mount_step(bundle, mount);
-        let is_cgroup = matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup");
+        let is_cgroup =
+            matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup");
         match &facts.cgroups {
             CgroupView::Unified(own) if is_cgroup => {
                 steps.push(Action::Mount(Box::new(unified_cgroup(step, own, namespaces))), origin);
@@ -106,7 +107,11 @@ pub(crate) fn sources(
 }
 
 /// A mount with maps of its own, or one that is mapped like the container.
-fn id_maps_of(spec: &Spec, mount: &Mount, options: &MountOptions) -> Option<(Vec<IdMapping>, Vec<IdMapping>, bool)> {
+fn id_maps_of(
+    spec: &Spec,
+    mount: &Mount,
+    options: &MountOptions,
+) -> Option<(Vec<IdMapping>, Vec<IdMapping>, bool)> {
     let recursive = options.id_map == Some(true);
     if mount.has_mappings() {
         Some((mappings(&mount.uid_mappings), mappings(&mount.gid_mappings), recursive))
@@ -133,7 +138,10 @@ fn mount_step(bundle: &Path, mount: &Mount) -> MountStep {
         }
     };
     let late = fs_type == "tmpfs" || destination == Path::new("/dev");
-    let read_only_late = late && options.bind.is_none() && !options.remount && options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY);
+    let read_only_late = late
+        && options.bind.is_none()
+        && !options.remount
+        && options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY);
     if read_only_late {
         options.attributes.set -= Attr::MOUNT_ATTR_RDONLY;
         options.read_only = None;
@@ -198,7 +206,14 @@ fn legacy_cgroups(
     }
     for (name, _) in hierarchies.iter().filter(|(name, _)| name.contains(',')) {
         for controller in name.split(',') {
-            steps.push(Action::Link { target: name.clone().into(), path: step.destination.join(controller), replace: false }, origin.clone());
+            steps.push(
+                Action::Link {
+                    target: name.clone().into(),
+                    path: step.destination.join(controller),
+                    replace: false,
+                },
+                origin.clone(),
+            );
         }
     }
 }

@@ -45,7 +45,10 @@ impl Namespaces {
 
     /// The path of a namespace that is joined.
     pub fn path_of(&self, kind: NamespaceFlags) -> Option<(&Path, &Origin)> {
-        self.joined.iter().find(|(joined, ..)| *joined == kind).map(|(_, path, origin)| (path.as_path(), origin))
+        self.joined
+            .iter()
+            .find(|(joined, ..)| *joined == kind)
+            .map(|(_, path, origin)| (path.as_path(), origin))
     }
 
     /// Where a namespace is asked for.
@@ -73,7 +76,10 @@ impl Namespaces {
     /// the children), and the user namespace, which comes first and may own the others.
     pub(crate) fn join(&self, steps: &mut Steps<Action>) {
         let user = self.joined.iter().filter(|(kind, ..)| *kind == NamespaceFlags::USER);
-        let others = self.joined.iter().filter(|(kind, ..)| !(NamespaceFlags::USER | NamespaceFlags::PID).contains(*kind));
+        let others = self
+            .joined
+            .iter()
+            .filter(|(kind, ..)| !(NamespaceFlags::USER | NamespaceFlags::PID).contains(*kind));
         for (kind, path, origin) in user.chain(others) {
             steps.push(Action::JoinNamespace(*kind, path.clone()), origin.clone());
         }
@@ -100,7 +106,9 @@ pub fn id_maps(spec: &Spec) -> (Vec<IdMapping>, Vec<IdMapping>) {
 
 /// Mappings as the plan has them.
 pub fn mappings(list: &[spec::IdMapping]) -> Vec<IdMapping> {
-    list.iter().map(|map| IdMapping { container: map.container_id, host: map.host_id, size: map.size }).collect()
+    list.iter()
+        .map(|map| IdMapping { container: map.container_id, host: map.host_id, size: map.size })
+        .collect()
 }
 
 /// `/linux/timeOffsets` as `/proc/self/timens_offsets` takes them; none if no time namespace is made, an empty list if one is made
@@ -110,5 +118,8 @@ pub fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Option<Vec<(&'stati
         let offset = spec.linux.time_offsets.get(clock)?;
         Some((clock, offset.secs, offset.nanosecs))
     };
-    namespaces.new.contains(NamespaceFlags::TIME).then(|| ["monotonic", "boottime"].into_iter().filter_map(offset).collect())
+    namespaces
+        .new
+        .contains(NamespaceFlags::TIME)
+        .then(|| ["monotonic", "boottime"].into_iter().filter_map(offset).collect())
 }

@@ -90,10 +90,15 @@ impl Program {
     pub fn describe(&self, failure: launch::Failure) -> String {
         match failure.at {
             launch::FailedAt::Program(_) => {
-                let name = self.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let name =
+                    self.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 format!("exec: {name:?}: {}", Text(failure.errno))
             }
-            at => format!("{}: {}", at.describe(&self.launch_steps(), &LaunchProgram::default()), Text(failure.errno)),
+            at => format!(
+                "{}: {}",
+                at.describe(&self.launch_steps(), &LaunchProgram::default()),
+                Text(failure.errno)
+            ),
         }
     }
 
@@ -118,10 +123,15 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let args: Vec<_> = self.args.iter().map(|arg| format!("{:?}", arg.to_string_lossy())).collect();
         writeln!(f, "  execute {}  [/process/args]", args.join(" "))?;
-        writeln!(f, "  with {} descriptors beside the standard streams  [--preserve-fds]", self.preserve_fds)?;
+        writeln!(
+            f,
+            "  with {} descriptors beside the standard streams  [--preserve-fds]",
+            self.preserve_fds
+        )?;
         writeln!(f, "  as uid {} gid {} groups {:?}  [/process/user]", self.uid, self.gid, self.groups)?;
         for (resource, limit) in &self.limits {
-            let [soft, hard] = [limit.current, limit.maximum].map(|value| value.map_or("unlimited".to_owned(), |n| n.to_string()));
+            let [soft, hard] = [limit.current, limit.maximum]
+                .map(|value| value.map_or("unlimited".to_owned(), |n| n.to_string()));
             writeln!(f, "  limit {resource:?} soft {soft} hard {hard}  [/process/rlimits]")?;
         }
         let Capabilities { bounding, effective, permitted, inheritable, ambient } = self.capabilities;
@@ -194,7 +204,9 @@ pub fn limits(spec: &Spec) -> Vec<(Resource, Rlimit)> {
 
 fn capabilities(process: &Process, warnings: &mut Vec<Problem>) -> Capabilities {
     let Some(wanted) = &process.capabilities else { return Capabilities::default() };
-    let set = |names: &[String]| names.iter().filter_map(|name| Capability::from_name(name)).collect::<CapabilitySet>();
+    let set = |names: &[String]| {
+        names.iter().filter_map(|name| Capability::from_name(name)).collect::<CapabilitySet>()
+    };
     let permitted = set(&wanted.permitted);
     let inheritable = set(&wanted.inheritable);
     let asked = set(&wanted.ambient);
@@ -203,10 +215,19 @@ fn capabilities(process: &Process, warnings: &mut Vec<Problem>) -> Capabilities 
     if ambient != asked {
         warnings.push(Problem {
             pointer: "/process/capabilities/ambient".to_owned(),
-            message: format!("{} cannot be ambient without being permitted and inheritable; not raised", asked.difference(ambient)),
+            message: format!(
+                "{} cannot be ambient without being permitted and inheritable; not raised",
+                asked.difference(ambient)
+            ),
         });
     }
-    Capabilities { bounding: set(&wanted.bounding), effective: set(&wanted.effective), permitted, inheritable, ambient }
+    Capabilities {
+        bounding: set(&wanted.bounding),
+        effective: set(&wanted.effective),
+        permitted,
+        inheritable,
+        ambient,
+    }
 }
 
 /// The steps between the finished root file system and the program.
@@ -218,7 +239,8 @@ pub(crate) fn prepare(spec: &Spec, steps: &mut Steps<Action>) {
     }
     if let Some(priority) = &process.io_priority {
         let class = priority.class.number() as u8;
-        steps.push(Action::IoPriority(class, priority.priority.clamp(0, 7) as u8), "/process/ioPriority");
+        let level = u8::try_from(priority.priority.clamp(0, 7)).unwrap_or(7);
+        steps.push(Action::IoPriority(class, level), "/process/ioPriority");
     }
     if let Some(personality) = &spec.linux.personality {
         steps.push(Action::Personality(personality.domain.number()), "/linux/personality");
@@ -232,7 +254,12 @@ pub(crate) fn prepare(spec: &Spec, steps: &mut Steps<Action>) {
     if user.uid != 0 {
         steps.push(Action::OwnStreams(user.uid), "/process/user/uid");
     }
-    let home_is_set = process.env.iter().rev().find_map(|entry| entry.strip_prefix("HOME=")).is_some_and(|home| !home.is_empty());
+    let home_is_set = process
+        .env
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix("HOME="))
+        .is_some_and(|home| !home.is_empty());
     if !home_is_set {
         steps.push(Action::Home(user.uid), "/process/env");
     }

@@ -2,7 +2,7 @@
 //!
 //! A limit that does not hold, a filter that does not filter and a hook that does not run are lies, so those are refused.
 
-use crate::spec::{Problem, Resources, Spec};
+use crate::spec::{BlockIo, Cpu, Memory, Network, Pids, Problem, Resources, Spec};
 
 /// Everything in the configuration that is refused; what is merely not done goes to `warnings`.
 pub fn check(spec: &Spec, warnings: &mut Vec<Problem>) -> Vec<Problem> {
@@ -34,12 +34,12 @@ pub fn check(spec: &Spec, warnings: &mut Vec<Problem>) -> Vec<Problem> {
 
 fn limits(resources: &Resources) -> [(&'static str, bool); 8] {
     [
-        ("memory", resources.memory != Default::default()),
-        ("cpu", resources.cpu != Default::default()),
-        ("pids", resources.pids != Default::default()),
-        ("blockIO", resources.block_io != Default::default()),
+        ("memory", resources.memory != Memory::default()),
+        ("cpu", resources.cpu != Cpu::default()),
+        ("pids", resources.pids != Pids::default()),
+        ("blockIO", resources.block_io != BlockIo::default()),
         ("hugepageLimits", !resources.hugepage_limits.is_empty()),
-        ("network", resources.network != Default::default()),
+        ("network", resources.network != Network::default()),
         ("rdma", !resources.rdma.is_empty()),
         ("unified", !resources.unified.is_empty()),
     ]

@@ -14,7 +14,8 @@ use rustix::io::{Errno, Result};
 /// one file behind, which the next write takes over.
 pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
     let temporary = format!("{name}.new");
-    let written = write_new(dir, &temporary, bytes).and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name));
+    let written =
+        write_new(dir, &temporary, bytes).and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name));
     if written.is_err()
         && let Err(errno) = absent_is_fine(rustix::fs::unlinkat(dir, &temporary, AtFlags::empty()))
     {

@@ -29,11 +29,18 @@ pub(crate) fn terminal(
     }
     console_device(kernel, root, terminal.as_fd())?;
     if uid != 0 {
-        kernel.fchown(terminal.as_fd(), uid, kernel.fstat(terminal.as_fd()).doing(doing)?.st_gid).doing(doing)?;
+        kernel
+            .fchown(terminal.as_fd(), uid, kernel.fstat(terminal.as_fd()).doing(doing)?.st_gid)
+            .doing(doing)?;
     }
-    FromInit::send_terminal(kernel, channel, master.as_fd()).doing(|| "handing the terminal to the runtime")?;
-    kernel.set_controlling_terminal(terminal.as_fd()).doing(|| "making the terminal the controlling terminal")?;
-    (0..3).try_for_each(|stream| kernel.dup_onto(terminal.as_fd(), stream)).doing(|| "making the terminal the standard streams")
+    FromInit::send_terminal(kernel, channel, master.as_fd())
+        .doing(|| "handing the terminal to the runtime")?;
+    kernel
+        .set_controlling_terminal(terminal.as_fd())
+        .doing(|| "making the terminal the controlling terminal")?;
+    (0..3)
+        .try_for_each(|stream| kernel.dup_onto(terminal.as_fd(), stream))
+        .doing(|| "making the terminal the standard streams")
 }
 
 /// Never through a link: what lies behind one is not ours to cover.
@@ -51,7 +58,7 @@ fn console_device(kernel: &dyn Kernel, root: &Root<'_>, terminal: BorrowedFd<'_>
             }
             target
         }
-        made => made.doing(doing)?,
+        new => new.doing(doing)?,
     };
     let tree = kernel.open_tree(terminal, OpenTreeFlags::OPEN_TREE_CLONE).doing(doing)?;
     kernel.move_mount(tree.as_fd(), target.as_fd()).doing(doing)

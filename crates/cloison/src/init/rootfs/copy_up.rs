@@ -13,7 +13,12 @@ use crate::init::error::{Doing, Error};
 const MAX_DEPTH: usize = 128;
 
 /// Copies everything in the directory at `path` into the detached mount `to`, with owners and permissions.
-pub(crate) fn copy_up(kernel: &dyn Kernel, root: &Root<'_>, path: &Path, to: BorrowedFd<'_>) -> Result<(), Error> {
+pub(crate) fn copy_up(
+    kernel: &dyn Kernel,
+    root: &Root<'_>,
+    path: &Path,
+    to: BorrowedFd<'_>,
+) -> Result<(), Error> {
     let doing = || format!("copying {} into the tmpfs that covers it", path.display());
     let from = root.open(path, OFlags::RDONLY | OFlags::DIRECTORY).doing(doing)?;
     copy_directory(kernel, from.as_fd(), to, MAX_DEPTH).doing(doing)?;
@@ -21,7 +26,12 @@ pub(crate) fn copy_up(kernel: &dyn Kernel, root: &Root<'_>, path: &Path, to: Bor
     kernel.fchown(to, stat.st_uid, stat.st_gid).doing(doing)
 }
 
-fn copy_directory(kernel: &dyn Kernel, from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
+fn copy_directory(
+    kernel: &dyn Kernel,
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    depth: usize,
+) -> Result<(), Errno> {
     let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
     for name in kernel.read_dir(from)? {
         copy_entry(kernel, from, to, &name, depth)?;
@@ -42,8 +52,18 @@ fn copy_entry(
     let copy = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
             kernel.mkdirat(to, name, mode)?;
-            let source = kernel.open_in_root(from, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
-            let copy = kernel.open_in_root(to, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+            let source = kernel.open_in_root(
+                from,
+                name,
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )?;
+            let copy = kernel.open_in_root(
+                to,
+                name,
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )?;
             copy_directory(kernel, source.as_fd(), copy.as_fd(), depth)?;
             copy
         }

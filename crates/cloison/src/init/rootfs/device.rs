@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, OpenTreeFlags, makedev};
 
 use super::{Root, is_null};
-use crate::init::program::streams;
 use crate::init::error::{Doing, Error};
+use crate::init::program::streams;
 use crate::plan::action::Device;
 
 /// The directory in which the last device was made: nearly all are in the same.
@@ -51,8 +51,15 @@ pub(crate) fn device(
 }
 
 /// Only the node that was just made changes its owner, not what may have been put in its place.
-fn own(kernel: &dyn Kernel, directory: &OwnedFd, name: &Path, device: &Device, kind: FileType) -> Result<(), Errno> {
-    let node = kernel.open_in_root(directory.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+fn own(
+    kernel: &dyn Kernel,
+    directory: &OwnedFd,
+    name: &Path,
+    device: &Device,
+    kind: FileType,
+) -> Result<(), Errno> {
+    let node =
+        kernel.open_in_root(directory.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
     let stat = kernel.fstat(node.as_fd())?;
     let same_kind = FileType::from_raw_mode(stat.st_mode) == kind;
     let same_number = kind == FileType::Fifo || stat.st_rdev == makedev(device.major, device.minor);
@@ -99,7 +106,11 @@ pub(crate) fn null(kernel: &dyn Kernel, root: &Root<'_>, flags: OFlags) -> Resul
     let path = Path::new("/dev/null");
     let fd = root.open(path, flags | OFlags::NOFOLLOW).doing(|| "opening the container's /dev/null")?;
     let stat = kernel.fstat(fd.as_fd()).doing(|| "checking the container's /dev/null")?;
-    if is_null(&stat) { Ok(fd) } else { Err(Error::Refused("container's /dev/null is invalid: not the null device".to_owned())) }
+    if is_null(&stat) {
+        Ok(fd)
+    } else {
+        Err(Error::Refused("container's /dev/null is invalid: not the null device".to_owned()))
+    }
 }
 
 /// Standard streams that are the host's null device become the container's, so that no descriptor of a host's mount goes in.
@@ -112,7 +123,9 @@ pub(crate) fn reopen_null(kernel: &dyn Kernel, root: &Root<'_>) -> Result<(), Er
                 Some(null) => null,
                 None => own.insert(null(kernel, root, OFlags::RDWR)?),
             };
-            kernel.dup_onto(null.as_fd(), number as u32).doing(|| "putting the container's /dev/null in place of the host's")?;
+            kernel
+                .dup_onto(null.as_fd(), number as u32)
+                .doing(|| "putting the container's /dev/null in place of the host's")?;
         }
     }
     Ok(())

@@ -40,7 +40,9 @@ pub(crate) fn mask(kernel: &dyn Kernel, root: &Root<'_>, paths: &[PathBuf]) -> R
         };
         let tree = if is_directory(&kernel.fstat(target.as_fd()).doing(doing)?) {
             match &empty {
-                Some(first) => kernel.open_tree(first.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE).doing(doing)?,
+                Some(first) => {
+                    kernel.open_tree(first.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE).doing(doing)?
+                }
                 None => empty_directory(kernel).doing(doing)?,
             }
         } else {

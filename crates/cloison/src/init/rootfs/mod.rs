@@ -19,7 +19,7 @@ pub(crate) mod hide;
 pub(crate) mod mount;
 pub(crate) mod pivot;
 
-/// How many symbolic links without a target are followed when directories are made (as many as path_resolution(7) follows).
+/// How many symbolic links without a target are followed when directories are made (as many as `path_resolution(7)` follows).
 const MAX_LINKS: u32 = 40;
 
 /// A directory that paths do not lead out of.

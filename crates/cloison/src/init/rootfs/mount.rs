@@ -4,7 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use cloison_linux::mount::MountAttr;
-use cloison_linux::{Errno, FsMountFlags, Kernel, Mode, MountAttrFlags, MountFlags, MountPropagationFlags, OFlags, OpenTreeFlags};
+use cloison_linux::{
+    Errno, FsMountFlags, Kernel, Mode, MountAttrFlags, MountFlags, MountPropagationFlags, OFlags,
+    OpenTreeFlags,
+};
 
 use super::{Root, copy_up, is_directory};
 use crate::init::error::{Doing, Error};
@@ -52,7 +55,7 @@ pub(crate) fn mount(
     }
     let bind = match &step.source {
         MountSource::Bind(source) => Some(bind_source(kernel, source, prepared)?),
-        _ => None,
+        MountSource::FileSystem { .. } => None,
     };
     let target = Target::find(kernel, root, step, bind.as_ref())?;
     let tree = match (&step.source, bind) {
@@ -68,7 +71,7 @@ pub(crate) fn mount(
             return Err(Error::Refused(format!("bind mount without a source: {}", source.display())));
         }
     };
-    set_attributes(kernel, tree.as_fd(), &step.options.recursive, true)
+    set_attributes(kernel, tree.as_fd(), step.options.recursive, true)
         .doing(|| format!("setting the recursive attributes of {}", step.destination.display()))?;
     if step.options.copy_up && target.existed {
         copy_up::copy_up(kernel, root, &step.destination, tree.as_fd())?;
@@ -88,7 +91,12 @@ struct Target {
 }
 
 impl Target {
-    fn find(kernel: &dyn Kernel, root: &Root<'_>, step: &MountStep, source: Option<&BindSource>) -> Result<Self, Error> {
+    fn find(
+        kernel: &dyn Kernel,
+        root: &Root<'_>,
+        step: &MountStep,
+        source: Option<&BindSource>,
+    ) -> Result<Self, Error> {
         let path = step.destination.as_path();
         let doing = || format!("making the mount point {} in the root file system", path.display());
         let (fd, existed) = match root.open(path, strictness(step)) {
@@ -109,7 +117,10 @@ impl Target {
         let stat = kernel.fstat(fd.as_fd()).doing(doing)?;
         let root_stat = kernel.fstat(root.fd()).doing(doing)?;
         if (stat.st_dev, stat.st_ino) == (root_stat.st_dev, root_stat.st_ino) {
-            return Err(Error::Refused(format!("mountpoint {} is on the top of the root file system", path.display())));
+            return Err(Error::Refused(format!(
+                "mountpoint {} is on the top of the root file system",
+                path.display()
+            )));
         }
         check_proc(kernel, fd.as_fd(), &stat, step, source)?;
         Ok(Self { fd, mode: stat.st_mode & 0o7777, existed })
@@ -142,18 +153,25 @@ fn check_proc(
     source: Option<&BindSource>,
 ) -> Result<(), Error> {
     let path = step.destination.as_path();
-    let on_procfs = || is_procfs(kernel, target).doing(|| format!("checking the mount point {}", path.display()));
+    let on_procfs =
+        || is_procfs(kernel, target).doing(|| format!("checking the mount point {}", path.display()));
     let covers_proc = path == Path::new("/proc") || (stat.st_ino == PROC_ROOT_INODE && on_procfs()?);
     if covers_proc {
         let is_proc = fs_type(step) == "proc" || source.is_some_and(|source| source.is_procfs(kernel));
         return if is_proc {
             Ok(())
         } else {
-            Err(Error::Refused(format!("{:?} cannot be mounted because it is not of type proc", path.display())))
+            Err(Error::Refused(format!(
+                "{:?} cannot be mounted because it is not of type proc",
+                path.display()
+            )))
         };
     }
     if on_procfs()? && !ALLOWED_IN_PROC.iter().any(|allowed| path == Path::new(allowed)) {
-        return Err(Error::Refused(format!("{:?} cannot be mounted because it is inside /proc", path.display())));
+        return Err(Error::Refused(format!(
+            "{:?} cannot be mounted because it is inside /proc",
+            path.display()
+        )));
     }
     Ok(())
 }
@@ -176,7 +194,11 @@ impl BindSource {
     }
 }
 
-fn bind_source(kernel: &dyn Kernel, path: &Path, prepared: Option<BorrowedFd<'_>>) -> Result<BindSource, Error> {
+fn bind_source(
+    kernel: &dyn Kernel,
+    path: &Path,
+    prepared: Option<BorrowedFd<'_>>,
+) -> Result<BindSource, Error> {
     let doing = || format!("opening the source {} of a bind mount", path.display());
     if let Some(tree) = prepared {
         let stat = kernel.fstat(tree).doing(doing)?;
@@ -203,7 +225,10 @@ fn bind_tree(
     }
     let doing = || format!("binding {}", path.display());
     let tree = match (prepared, source.fd) {
-        (Some(tree), _) => tree.try_clone_to_owned().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)).doing(doing)?,
+        (Some(tree), _) => tree
+            .try_clone_to_owned()
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .doing(doing)?,
         (None, Some(fd)) => {
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE;
             flags.set(OpenTreeFlags::AT_RECURSIVE, options.bind == Some(true));
@@ -222,13 +247,18 @@ fn bind_tree(
 /// user namespace may not take away from its parent's mount stay, unless they were to be cleared by name.
 fn bind_attributes(kernel: &dyn Kernel, tree: BorrowedFd<'_>, asked: Attributes) -> Result<(), Errno> {
     let exact = Attributes { set: asked.set, clear: asked.clear | (INHERITED - asked.set) };
-    match set_attributes(kernel, tree, &exact, false) {
-        Err(Errno::PERM) => set_attributes(kernel, tree, &asked, false),
+    match set_attributes(kernel, tree, exact, false) {
+        Err(Errno::PERM) => set_attributes(kernel, tree, asked, false),
         done => done,
     }
 }
 
-fn set_attributes(kernel: &dyn Kernel, mount: BorrowedFd<'_>, attributes: &Attributes, recursive: bool) -> Result<(), Errno> {
+fn set_attributes(
+    kernel: &dyn Kernel,
+    mount: BorrowedFd<'_>,
+    attributes: Attributes,
+    recursive: bool,
+) -> Result<(), Errno> {
     if attributes.is_empty() {
         return Ok(());
     }
@@ -254,13 +284,20 @@ fn file_system(
     kernel.fsmount(context.as_fd(), FsMountFlags::empty(), options.attributes.set).doing(doing)
 }
 
-fn configure(kernel: &dyn Kernel, fs: BorrowedFd<'_>, source: &str, options: &MountOptions) -> Result<(), (Errno, String)> {
+fn configure(
+    kernel: &dyn Kernel,
+    fs: BorrowedFd<'_>,
+    source: &str,
+    options: &MountOptions,
+) -> Result<(), (Errno, String)> {
     let set = |key: &str, value: Option<&str>| {
         let done = match value {
             Some(value) => kernel.fsconfig_string(fs, key, value),
             None => kernel.fsconfig_flag(fs, key),
         };
-        done.map_err(|errno| (errno, value.map_or_else(|| format!("option {key}"), |value| format!("option {key}={value}"))))
+        done.map_err(|errno| {
+            (errno, value.map_or_else(|| format!("option {key}"), |value| format!("option {key}={value}")))
+        })
     };
     if !source.is_empty() {
         set("source", Some(source))?;
@@ -291,7 +328,8 @@ fn with_mode_of(target: &Target, fs_type: &str, options: &MountOptions) -> Mount
 
 /// True if `fsconfig(2)` cannot say it: flags that only `mount(2)` has, values that are too long (an overlay of many layers).
 fn needs_mount_2(options: &MountOptions) -> bool {
-    let too_long = |option: &String| option.split_once('=').is_some_and(|(_, value)| value.len() > MAX_FSCONFIG_VALUE);
+    let too_long =
+        |option: &String| option.split_once('=').is_some_and(|(_, value)| value.len() > MAX_FSCONFIG_VALUE);
     options.old_flags != 0 || options.data.iter().any(too_long)
 }
 
@@ -307,14 +345,17 @@ fn mount_2(
     let path = step.destination.as_path();
     let doing = || format!("mounting a file system of type {fs_type:?} on {}", path.display());
     if options.copy_up {
-        return Err(Error::Refused(format!("{}: tmpcopyup does not go with iversion, silent or very long options", doing())));
+        return Err(Error::Refused(format!(
+            "{}: tmpcopyup does not go with iversion, silent or very long options",
+            doing()
+        )));
     }
     let mut flags = options.legacy_flags();
     flags.set(MountFlags::RDONLY, options.read_only == Some(true));
     kernel.mount(source, target.fd.as_fd(), fs_type, flags, &options.data.join(",")).doing(doing)?;
     // mount(2) gives no descriptor: what is on top of the target now is opened by its path, below the root.
     let mount = root.open(path, OFlags::PATH).doing(doing)?;
-    set_attributes(kernel, mount.as_fd(), &step.options.recursive, true).doing(doing)?;
+    set_attributes(kernel, mount.as_fd(), step.options.recursive, true).doing(doing)?;
     propagate(kernel, mount.as_fd(), &step.options.propagation, path)?;
     Ok(step.read_only_late.then_some(mount))
 }
@@ -349,6 +390,9 @@ fn propagate(
 
 /// Makes a mount read-only, whatever else it is.
 pub(crate) fn make_read_only(kernel: &dyn Kernel, mount: BorrowedFd<'_>) -> Result<(), Errno> {
-    kernel.mount_setattr(mount, false, &MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() })
+    kernel.mount_setattr(
+        mount,
+        false,
+        &MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() },
+    )
 }
-

@@ -21,7 +21,8 @@ pub(crate) fn bind_root<'k>(
 ) -> Result<Root<'k>, Error> {
     let doing = || format!("binding the root file system {} on itself", path.display());
     let directory = open_root(kernel, path)?;
-    make_parent_mount(kernel, path, parent).doing(|| format!("changing the propagation of the mount of {}", path.display()))?;
+    make_parent_mount(kernel, path, parent)
+        .doing(|| format!("changing the propagation of the mount of {}", path.display()))?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE;
     let tree = kernel.open_tree(directory.as_fd(), flags).doing(doing)?;
     kernel.move_mount(tree.as_fd(), directory.as_fd()).doing(doing)?;
@@ -31,7 +32,9 @@ pub(crate) fn bind_root<'k>(
 /// Opens the root file system; a symbolic link in its place is refused.
 pub(crate) fn open_root(kernel: &dyn Kernel, path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    kernel.open(path, flags, Mode::empty()).doing(|| format!("opening the root file system {}", path.display()))
+    kernel
+        .open(path, flags, Mode::empty())
+        .doing(|| format!("opening the root file system {}", path.display()))
 }
 
 /// Changes the propagation of the mount that holds `path`. `EINVAL` says that a directory is not a mount itself, so that its parent
@@ -46,7 +49,7 @@ fn make_parent_mount(kernel: &dyn Kernel, path: &Path, flags: MountPropagationFl
     }
 }
 
-/// `pivot_root(".", ".")`: the old root lies under the new one at the same place, and is dropped (pivot_root(2)).
+/// `pivot_root(".", ".")`: the old root lies under the new one at the same place, and is dropped (`pivot_root(2)`).
 pub(crate) fn pivot(kernel: &dyn Kernel, root: &Root<'_>, host_may_be_shared: bool) -> Result<(), Error> {
     let doing = || "changing the root to the container's";
     kernel.fchdir(root.fd()).doing(doing)?;
@@ -104,7 +107,7 @@ fn whole_proc_and_sysfs(kernel: &dyn Kernel, rootfs: &Path) -> Result<Vec<String
     Ok(mounts.collect())
 }
 
-/// Undoes the octal escapes of mountinfo (proc_pid_mountinfo(5)).
+/// Undoes the octal escapes of mountinfo (`proc_pid_mountinfo(5)`).
 fn unescape(field: &str) -> String {
     let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     pairs.iter().fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
