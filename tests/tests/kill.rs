@@ -165,6 +165,5 @@ fn signal_0_asks_whether_there_is_a_process() {
     container.kill(&["KILL"]).ok();
     assert_eq!(sandbox.wait_for_orphan(pid), 128 + 9);
     container.kill(&["0"]).refused_saying(&["container not running"]);
-    container.kill(&["--all", "0"]).ok();
     container.delete().ok();
 }
