@@ -1,3 +1,68 @@
 #![forbid(unsafe_code)]
-//! The project's own tools.
-fn main() {}
+//! The project's own tools: `cargo xtask TOOL`.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `setup` | the packages that the tests need |
+//! | `demo` | three containers that show what the runtime is |
+//! | `test` | all tests, those that need it as root |
+//! | `isolate` | a process for each test |
+//! | `bench` | a run of `true`, beside the other runtimes on this machine |
+//! | `size` | how large the binary is, and that it is static |
+//! | `command`, `build` | running other programs, as root where need be; building and finding the runtime |
+
+use std::error::Error;
+use std::process::ExitCode;
+
+mod bench;
+mod build;
+mod command;
+mod demo;
+mod isolate;
+mod setup;
+mod size;
+mod test;
+
+/// What ends a tool: a sentence, or the error of the standard library behind it.
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const USAGE: &str = "\
+usage: cargo xtask TOOL
+
+tools:
+  setup                     install the packages that the tests need (Debian, Ubuntu)
+  demo                      build the runtime and show it at work
+  test [CARGO TEST ARGS]    install what is missing, build, and run every test
+  bench [ROUNDS]            measure `run true` beside runc and crun, interleaved
+  size                      build the release binary; check that it is static and below 4 MB
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["setup"] => setup::setup(),
+        ["demo"] => demo::demo(),
+        ["test", rest @ ..] => test::test(rest.strip_prefix(&["--"]).unwrap_or(rest)),
+        ["bench"] => bench::bench(100),
+        ["bench", rounds] => rounds.parse().map_err(Into::into).and_then(bench::bench),
+        ["size"] => size::size(),
+        // Not for people: `test` has cargo run each test program through it.
+        ["isolate", program, filters @ ..] => isolate::isolate(program, filters),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A run of `true`, beside the other runtimes on this machine.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{Result, build, command};
+
+/// Runs a static `true` in the default bundle with each runtime by turns, so that the machine's moods meet all of them alike.
+///
+/// # Errors
+/// When the build fails, when we are not root, or when a runtime fails.
+pub(crate) fn bench(rounds: usize) -> Result<()> {
+    if !command::as_root()?.is_empty() {
+        return Err("please run this as root: sudo would be measured too".into());
+    }
+    let ours = build::runtime("release")?;
+    let others = ["runc", "crun"].iter().filter_map(|name| command::find(name));
+    let runtimes: Vec<PathBuf> = std::iter::once(ours.clone()).chain(others).collect();
+    let directory = std::env::temp_dir().join(format!("cloison-bench-{}", std::process::id()));
+    let measured = bundle(&ours, &directory).and_then(|()| measure(&runtimes, &directory, rounds));
+    fs::remove_dir_all(&directory)?;
+    let mut times = measured?;
+
+    let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
+    println!("run of a static true, {rounds} rounds, interleaved");
+    println!("{:<10} {:>10} {:>10} {:>22}", "runtime", "median ms", "least ms", "cloison's part of it");
+    for ((runtime, times), median) in runtimes.iter().zip(&times).zip(&medians) {
+        let name = runtime.file_name().unwrap_or_default().to_string_lossy();
+        let least = times[0].as_secs_f64() * 1e3;
+        println!("{name:<10} {median:>10.2} {least:>10.2} {:>22.2}", medians[0] / median);
+    }
+    Ok(())
+}
+
+/// A static busybox, and the configuration that `cloison spec` writes, with `true` for its program and no terminal.
+fn bundle(runtime: &Path, directory: &Path) -> Result<()> {
+    let bin = directory.join("rootfs/bin");
+    fs::create_dir_all(&bin)?;
+    fs::copy("/bin/busybox", bin.join("busybox"))
+        .map_err(|error| format!("/bin/busybox: {error}; `cargo xtask setup` installs it"))?;
+    symlink("busybox", bin.join("true"))?;
+    command::run(Command::new(runtime).arg("spec").current_dir(directory))?;
+    let file = directory.join("config.json");
+    let config = fs::read_to_string(&file)?;
+    let config =
+        config.replace("\"terminal\": true", "\"terminal\": false").replace("\"sh\"", "\"/bin/true\"");
+    fs::write(file, config)?;
+    Ok(())
+}
+
+fn measure(runtimes: &[PathBuf], directory: &Path, rounds: usize) -> Result<Vec<Vec<Duration>>> {
+    let mut times = vec![Vec::with_capacity(rounds); runtimes.len()];
+    // The first round fills the caches and does not count.
+    for round in 0..=rounds {
+        for (runtime, times) in runtimes.iter().zip(&mut times) {
+            let mut run = Command::new(runtime);
+            run.arg("--root").arg(directory.join("state")).args(["run", "cloison-bench"]);
+            run.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let begun = Instant::now();
+            let status = run.status()?;
+            let time = begun.elapsed();
+            if !status.success() {
+                return Err(format!("{} run: {status}", runtime.display()).into());
+            }
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// The median in milliseconds; the times are sorted afterwards.
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}

@@ -1,0 +1,42 @@
+//! Three containers that show what the runtime is.
+
+use std::path::Path;
+
+use crate::{Result, build, command};
+
+/// What is shown: a sentence, and a shell command that runs in a container.
+const SCENES: [(&str, &str); 3] = [
+    ("A host name, process ids and a network of its own:", "hostname; ls -d /proc/[0-9]*; ls /sys/class/net"),
+    (
+        "All the files of this machine, to be changed at will:",
+        "touch /etc/x && ls /etc/x && rm -r /usr/share && ls /usr",
+    ),
+    ("The program's own exit code:", "exit 42"),
+];
+
+/// Builds the runtime, and runs the scenes with `cloison try`.
+///
+/// # Errors
+/// When the build fails, or a container does not do what is shown.
+pub(crate) fn demo() -> Result<()> {
+    let binary = build::runtime("release")?;
+    let before = Path::new("/etc/x").exists();
+    for (sentence, script) in SCENES {
+        println!("\n# {sentence}\n$ cloison try -- sh -c '{script}'");
+        let mut words = command::as_root()?;
+        words.push(binary.display().to_string());
+        words.extend(["--log-level", "error", "try", "--", "sh", "-c", script].map(str::to_owned));
+        let status = command::words(&words).status()?;
+        println!("(exit code {})", status.code().unwrap_or(-1));
+        let wanted = if script == "exit 42" { 42 } else { 0 };
+        if status.code() != Some(wanted) {
+            return Err(format!("`{}` should have ended with {wanted}", words.join(" ")).into());
+        }
+    }
+    if Path::new("/etc/x").exists() != before || !Path::new("/usr/share").is_dir() {
+        return Err("the containers left a trace on this machine".into());
+    }
+    println!("\nAnd outside there is no /etc/x, and /usr/share is where it was.");
+    println!("The runtime is {}", binary.display());
+    Ok(())
+}

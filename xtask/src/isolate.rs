@@ -1,0 +1,107 @@
+//! A process for each test, as the integration tests need it: all that is left over in a test's process is that test's.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+
+/// How long a test may take; the first one on Debian bootstraps it.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Runs the tests of a test program whose names contain one of the filters (all of them without a filter), as many at a time as
+/// there are processors.
+///
+/// # Errors
+/// When one of them fails.
+pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
+    let listed = Command::new(program).args(["--list", "--format", "terse"]).args(filters).output()?;
+    if !listed.status.success() {
+        return Err(format!("{program} --list: {}", listed.status).into());
+    }
+    let listed = String::from_utf8(listed.stdout)?;
+    let names: VecDeque<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let (count, begun) = (names.len(), Instant::now());
+    let waiting = Mutex::new(names);
+    let failed = Mutex::new(Vec::new());
+    let next = || waiting.lock().expect("no thread panics").pop_front();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
+            scope.spawn(|| {
+                while let Some(name) = next() {
+                    if let Err(error) = one(program, name) {
+                        println!("FAILED: {name}: {error}");
+                        failed.lock().expect("no thread panics").push(name);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().expect("no thread panics");
+    println!(
+        "{} passed, {} failed, {:.1} s",
+        count - failed.len(),
+        failed.len(),
+        begun.elapsed().as_secs_f32()
+    );
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+}
+
+/// Runs one test. Says why, if it was skipped.
+fn one(program: &str, name: &str) -> Result<()> {
+    // A file, and not a pipe: what a test leaves running could hold a pipe open for ever.
+    let mut output = nameless_file()?;
+    let mut child = Command::new(program)
+        .args(["--exact", name, "--nocapture"])
+        // By this the harness knows that it has the process for itself.
+        .env("NEXTEST", "1")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output.try_clone()?)
+        .process_group(0)
+        .spawn()?;
+    let status = wait(&mut child)?;
+    output.rewind()?;
+    let mut bytes = Vec::new();
+    output.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    match status {
+        Some(status) if status.success() => {
+            text.lines().filter(|line| line.starts_with("skipped: ")).for_each(|line| println!("{line}"));
+            if text.contains("1 ignored") {
+                println!("skipped: {name}: it is marked to be ignored");
+            }
+            Ok(())
+        }
+        Some(status) => Err(format!("{status}\n{text}").into()),
+        None => Err(format!("not done after {} s\n{text}", PATIENCE.as_secs()).into()),
+    }
+}
+
+fn wait(child: &mut std::process::Child) -> Result<Option<ExitStatus>> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if begun.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn nameless_file() -> Result<File> {
+    let unique = format!("xtask-{}-{:?}", std::process::id(), thread::current().id());
+    let path = std::env::temp_dir().join(unique);
+    let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}

@@ -1,0 +1,43 @@
+//! All tests, those that need it as root.
+
+use std::process::Command;
+
+use crate::{Result, build, command, setup};
+
+/// Installs what is missing, builds as whoever calls, and runs every test; the arguments go to `cargo test`.
+///
+/// Unit and integration tests run as root, each in a process of its own ([`isolate`](crate::isolate)), and all of a test program in
+/// namespaces of their own where that is allowed: a runtime that is being changed may kill and unmount what is not its own.
+///
+/// # Errors
+/// When the set-up or the build fails, or any test does.
+pub(crate) fn test(arguments: &[&str]) -> Result<()> {
+    setup::setup()?;
+    let ourselves = std::env::current_exe()?.display().to_string();
+    command::run(build::cargo().args(["build", "--workspace"]))?;
+    let root = command::as_root()?;
+    let mut runner = root.clone();
+    let unshare = ["unshare", "--pid", "--fork", "--mount-proc"];
+    if command::words(root.iter().map(String::as_str).chain(unshare).chain(["true"])).status()?.success() {
+        runner.extend(unshare.map(str::to_owned));
+    } else {
+        println!("skipped: namespaces for the tests: this machine allows none");
+    }
+    runner.push(ourselves);
+    runner.push("isolate".to_owned());
+    let runner = runner.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+    let tests = build::cargo()
+        .args(["test", "--workspace", "--tests", "--no-fail-fast", "--config"])
+        .arg(format!("target.'cfg(unix)'.runner = [{runner}]"))
+        .args(arguments)
+        .status()?;
+    let examples = if arguments.is_empty() { examples().status()?.success() } else { true };
+    if tests.success() && examples { Ok(()) } else { Err("not all tests have passed".into()) }
+}
+
+/// The examples in the documentation need neither root nor a process each.
+fn examples() -> Command {
+    let mut cargo = build::cargo();
+    cargo.args(["test", "--quiet", "--workspace", "--doc"]);
+    cargo
+}
