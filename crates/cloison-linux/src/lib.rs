@@ -37,6 +37,7 @@
 //! | [`schedule`] | CPU, I/O and memory placement |
 //! | [`keyring`] | the session keyring |
 //! | [`network`] | the loopback interface |
+//! | [`bpf`] | programs that decide which devices a cgroup may use |
 //! | [`capability`] | names, numbers and sets of capabilities |
 //! | [`terminal`] | pseudo terminals and their sizes |
 //! | [`lock`] | locks on the state directory |
@@ -47,6 +48,7 @@
 // The kernel takes and gives every argument as a machine word, whatever its sign.
 #![allow(clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
+pub mod bpf;
 pub mod capability;
 pub mod fake;
 pub mod file;
