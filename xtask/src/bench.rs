@@ -45,8 +45,11 @@ fn bundle(runtime: &Path, directory: &Path) -> Result<()> {
     command::run(Command::new(runtime).arg("spec").current_dir(directory))?;
     let file = directory.join("config.json");
     let config = fs::read_to_string(&file)?;
-    let config =
-        config.replace("\"terminal\": true", "\"terminal\": false").replace("\"sh\"", "\"/bin/true\"");
+    // Old releases of the others refuse a version that they do not know.
+    let config = config
+        .replace("\"ociVersion\": \"1.3.0\"", "\"ociVersion\": \"1.0.2\"")
+        .replace("\"terminal\": true", "\"terminal\": false")
+        .replace("\"sh\"", "\"/bin/true\"");
     fs::write(file, config)?;
     Ok(())
 }

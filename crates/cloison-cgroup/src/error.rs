@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::DeviceRule;
+
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -112,6 +114,40 @@ pub enum Error {
         source: Errno,
     },
 
+    /// Device rules of which one is an exception to another, which cgroup v1 has no means for.
+    #[error("cgroup v1 cannot express \"{0}\" together with the other device rules")]
+    DeviceRulesTooFine(DeviceRule),
+
+    /// So many device rules that their program would be longer than a jump reaches.
+    #[error("{0} device rules are too many for one program")]
+    TooManyDeviceRules(usize),
+
+    /// Neither a v1 devices hierarchy nor a v2 one that could restrict devices.
+    #[error("no cgroup hierarchy of this machine can restrict devices")]
+    NoDeviceController,
+
+    /// The kernel did not take the program that decides about devices.
+    #[error("cannot load the device program of cgroup {}{}{log}", path.display(), if log.is_empty() { "" } else { ": " })]
+    LoadProgram {
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// What the kernel's verifier said.
+        log: String,
+        /// Why.
+        source: Errno,
+    },
+
+    /// A step of putting that program in place failed.
+    #[error("cannot {doing} of cgroup {}", path.display())]
+    Program {
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// `attach the device program`, say.
+        doing: &'static str,
+        /// Why.
+        source: Errno,
+    },
+
     /// A process could not be signalled.
     #[error("cannot send signal {signal} to process {pid} of cgroup {}", path.display())]
     Signal {
@@ -144,6 +180,8 @@ impl Error {
             | Self::Read { source, .. }
             | Self::Write { source, .. }
             | Self::Join { source, .. }
+            | Self::LoadProgram { source, .. }
+            | Self::Program { source, .. }
             | Self::Signal { source, .. } => Some(*source),
             _ => None,
         }

@@ -98,6 +98,17 @@ pub fn connect_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Connects to the `SOCK_STREAM` socket that a descriptor (`O_PATH` is enough) refers to, wherever it lies.
+///
+/// `ECONNREFUSED` where nobody listens or where it is no socket, `EPROTOTYPE` where it is one of another kind,
+/// `EACCES` where the caller may not write to it.
+pub fn connect_stream(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let address = SocketAddrUnix::new(proc_path(socket))?;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    retry_on_intr(|| rustix::net::connect(&stream, &address))?;
+    Ok(stream)
+}
+
 fn seqpacket() -> Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
@@ -109,6 +120,8 @@ fn address(dir: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix> {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
+
+    use rustix::fs::{Mode, OFlags};
 
     use super::*;
     use crate::file::tests::Scratch;
@@ -157,6 +170,20 @@ mod tests {
         drop(extra.1);
         assert!(message.fd.is_some());
         assert!(receive(extra.0.as_fd()).unwrap().bytes.is_empty(), "no copy of it is open any more");
+    }
+
+    #[test]
+    fn stream_is_reached_by_a_descriptor_of_its_socket() {
+        let scratch = Scratch::new("stream-socket");
+        let path = scratch.path().join("console");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let place = crate::file::open(&path, OFlags::PATH, Mode::empty()).unwrap();
+        let stream = connect_stream(place.as_fd()).unwrap();
+        send(stream.as_fd(), b"name", None).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(receive(server.as_fd()).unwrap().bytes, b"name");
+        drop(listener);
+        assert_eq!(connect_stream(place.as_fd()).unwrap_err(), Errno::CONNREFUSED);
     }
 
     #[test]

@@ -224,6 +224,8 @@ fn nothing_is_left_open_for_the_program_and_its_limits_hold() {
                     args: vec![c"sh".to_owned(), c"-c".to_owned(), script],
                     env: vec![],
                     report: Some(theirs),
+                    handshake: None,
+                    wait: None,
                     pad: None,
                 });
                 std::process::exit(errno.raw_os_error())
@@ -251,7 +253,9 @@ fn switch_works_in_a_user_namespace_of_an_unprivileged_user() {
     inside(NamespaceFlags::USER | NamespaceFlags::PID, || {
         let program = LaunchProgram { candidates: vec![c"/bin/true".to_owned()] };
         let args = vec![c"true".to_owned()];
-        let launch = Launch { steps: vec![], program, args, env: vec![], report: None, pad: Some(pad) };
+        let (report, handshake, wait) = (None, None, None);
+        let env = vec![];
+        let launch = Launch { steps: vec![], program, args, env, report, handshake, wait, pad: Some(pad) };
         at("launch", Err(Linux.launch(launch)))
     });
 }

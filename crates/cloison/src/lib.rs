@@ -2,6 +2,7 @@
 //! cloison
 
 pub mod errno;
+pub mod console;
 pub mod features;
 pub mod id;
 pub mod init;

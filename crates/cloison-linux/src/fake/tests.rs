@@ -147,6 +147,8 @@ fn launch_is_recorded_with_its_steps() {
         args: Vec::new(),
         env: Vec::new(),
         report: None,
+        handshake: None,
+        wait: None,
         pad: None,
     };
     assert_eq!(kernel.launch(launch), Errno::CANCELED);

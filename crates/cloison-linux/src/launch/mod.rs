@@ -4,10 +4,14 @@
 //! not run from the runtime's own executable: from `execve` of `#!/proc/self/exe` on, or through
 //! `/proc/PID/exe`, the container could open that file and, as root, overwrite the runtime on the host
 //! (CVE-2019-5736). So these steps are written down as a tape of raw system calls, and a hundred bytes of
-//! machine code walk it. The code lies in a sealed memfd, the pad. Its first calls unmap the runtime's
-//! executable from the process and turn `/proc/self/exe` to the pad with `prctl(PR_SET_MM, PR_SET_MM_MAP)`,
+//! machine code walk it. The code lies in a sealed memfd, the pad. Its first calls unmap all memory but the tape and
+//! the code from the process, and turn `/proc/self/exe` to the pad with `prctl(PR_SET_MM, PR_SET_MM_MAP)`,
 //! prctl(2). Nothing that the container can reach leads to the runtime any more, no copy of the binary was
 //! made, and there is one `execve` only, so that security labels and capabilities change once.
+//!
+//! A container that is created waits on the tape, too, for the connection of the `start` that will see its
+//! program run or fail: a [`Wait`]. The process then has a few pages of memory and a handful of descriptors,
+//! and neither the runtime's file nor anything that the runtime knew is within it.
 //!
 //! The switch needs a kernel with `CONFIG_CHECKPOINT_RESTORE` (which every distribution sets) and
 //! `CAP_SYS_ADMIN` or `CAP_CHECKPOINT_RESTORE` in the user namespace of the process, and is written for
@@ -18,6 +22,7 @@
 
 mod pad;
 mod tape;
+mod wait;
 mod walk;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -48,11 +53,43 @@ pub struct Launch {
     pub args: Vec<CString>,
     /// The environment, `NAME=value`.
     pub env: Vec<CString>,
-    /// Where a [`Failure`] is written to with one `write(2)`.
+    /// Where a [`Failure`] is written to with one `write(2)`. After a [`Wait`], this number is the connection
+    /// of who has ended the waiting.
     pub report: Option<OwnedFd>,
+    /// What is said and heard before the first step.
+    pub handshake: Option<Handshake>,
+    /// What is waited for before the first step, and after the handshake.
+    pub wait: Option<Wait>,
     /// What [`prepare_pad`] gave. Without one, the steps run from the caller's own executable, which must
     /// then be [sealed](crate::sealed).
     pub pad: Option<OwnedFd>,
+}
+
+/// A packet of one byte each way over [`Launch::report`], a connected socket: that all is prepared, then that
+/// it may go on. Where another answer or none comes, the process ends with exit status 127.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// The byte that is sent.
+    pub say: u8,
+    /// The byte that must come.
+    pub hear: u8,
+}
+
+/// Waiting for a connection on which one byte comes.
+///
+/// A connection that ends or says something else changes nothing: the next one is waited for. The one that
+/// says the byte takes the place of [`Launch::report`], which must be there (`EINVAL`).
+#[derive(Debug)]
+pub struct Wait {
+    /// The listening `SOCK_SEQPACKET` socket.
+    pub listener: OwnedFd,
+    /// The byte that ends the waiting.
+    pub hear: u8,
+    /// What stays open meanwhile.
+    pub keep: Vec<OwnedFd>,
+    /// All other descriptors from this number on are closed beforehand, with `close_range(2)` (Linux 5.9):
+    /// who can look into the process finds none of the runtime's in it.
+    pub close_from: u32,
 }
 
 /// The paths that are tried with `execve(2)`.
@@ -139,7 +176,8 @@ pub struct SockFilter {
 /// Does all of a [`Launch`]. Gives back only an error from before the first step; later ones are
 /// [reported](Failure).
 ///
-/// `EINVAL` where there is no candidate or a filter is too long; `ENOMEM`.
+/// `EINVAL` where there is no candidate, a filter is too long, or a handshake or a wait have no descriptor to
+/// report on; `ENOMEM`.
 pub fn launch(launch: &Launch) -> Errno {
     match &launch.pad {
         #[cfg(target_arch = "x86_64")]
@@ -168,11 +206,15 @@ pub struct Failure {
 /// At what a [`Launch`] failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailedAt {
-    /// Unmapping the runtime's executable.
+    /// Unmapping the runtime's memory.
     Unmap,
     /// Turning `/proc/self/exe` to the pad: `EPERM` without the capability, `EINVAL` without kernel support,
     /// `EACCES` where memfds are not executable (`vm.memfd_noexec`).
     SwitchExecutable,
+    /// The [`Handshake`].
+    Handshake,
+    /// Preparing the [`Wait`]. Waiting itself does not fail.
+    Wait,
     /// The step at this place in [`Launch::steps`].
     Step(usize),
     /// The candidate at this place in [`LaunchProgram::candidates`], which all were tried.
@@ -183,12 +225,16 @@ pub enum FailedAt {
 const TAG_PROGRAM: u32 = 0x8000_0000;
 const TAG_UNMAP: u32 = u32::MAX;
 const TAG_SWITCH: u32 = u32::MAX - 1;
+const TAG_HANDSHAKE: u32 = u32::MAX - 2;
+const TAG_WAIT: u32 = u32::MAX - 3;
 
 impl FailedAt {
     fn from_tag(tag: u32) -> Self {
         match tag {
             TAG_UNMAP => Self::Unmap,
             TAG_SWITCH => Self::SwitchExecutable,
+            TAG_HANDSHAKE => Self::Handshake,
+            TAG_WAIT => Self::Wait,
             TAG_PROGRAM.. => Self::Program((tag - TAG_PROGRAM) as usize),
             _ => Self::Step(tag as usize),
         }
@@ -197,8 +243,10 @@ impl FailedAt {
     /// In words, for an error message; `steps` and `program` are those of the [`Launch`].
     pub fn describe(self, steps: &[LaunchStep], program: &LaunchProgram) -> String {
         match self {
-            Self::Unmap => "unmap the runtime's executable".to_owned(),
+            Self::Unmap => "unmap the runtime's memory".to_owned(),
             Self::SwitchExecutable => "turn /proc/self/exe away from the runtime".to_owned(),
+            Self::Handshake => "tell the runtime that all is prepared".to_owned(),
+            Self::Wait => "prepare to wait for start".to_owned(),
             Self::Step(place) => {
                 steps.get(place).map_or_else(|| format!("step {place}"), ToString::to_string)
             }
@@ -282,6 +330,12 @@ impl fmt::Display for LaunchProgram {
 
 impl fmt::Display for Launch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Handshake { say, hear }) = self.handshake {
+            write!(f, "say {:?}, hear {:?}; ", char::from(say), char::from(hear))?;
+        }
+        if let Some(wait) = &self.wait {
+            write!(f, "wait for {:?}; ", char::from(wait.hear))?;
+        }
         for step in &self.steps {
             write!(f, "{step}; ")?;
         }

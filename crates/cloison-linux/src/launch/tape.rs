@@ -30,7 +30,8 @@ pub(super) struct Entry {
     pub(super) arguments: [u64; 6],
     /// What is told of a failure, and, right behind it, why: together the bytes of the report.
     pub(super) tag: u32,
-    pub(super) errno: u32,
+    /// Why. In an entry that jumps, and so is never reported: how many entries further it goes on.
+    pub(super) errno_or_jump: i32,
 }
 
 /// A failure is reported and ends the process.
@@ -39,6 +40,13 @@ pub(super) const POLICY_FAIL: u32 = 0;
 pub(super) const POLICY_CANDIDATE: u32 = 1;
 /// No call: the end of the tape, where what the candidates gave is reported.
 pub(super) const POLICY_END: u32 = 2;
+/// The result, a descriptor, becomes the first argument of the next two calls. A failure jumps.
+pub(super) const POLICY_DESCRIPTOR: u32 = 3;
+/// Goes on with a jump if one byte was read to where the second argument points, and it is the fourth
+/// argument; otherwise with the next entry.
+pub(super) const POLICY_HEAR: u32 = 4;
+/// Jumps, whatever the result.
+pub(super) const POLICY_JUMP: u32 = 5;
 
 /// `struct prctl_mm_map` of linux/prctl.h.
 #[repr(C)]
@@ -71,30 +79,58 @@ pub(super) struct Tape {
     data: Vec<u8>,
     /// Which eight bytes in `data` are places in `data`.
     relocated_data: Vec<usize>,
+    /// The entries that unmap memory, and what they must spare besides the tape, below which address.
+    #[cfg(target_arch = "x86_64")]
+    unmapping: Vec<usize>,
+    #[cfg(target_arch = "x86_64")]
+    kept: Vec<Range<usize>>,
+    #[cfg(target_arch = "x86_64")]
+    top: usize,
 }
 
 /// An argument of a call.
 #[derive(Clone, Copy)]
-enum Argument {
+pub(super) enum Argument {
     Value(u64),
     Data(Place),
 }
 
 /// Where something lies in the data.
 #[derive(Clone, Copy)]
-struct Place(usize);
+pub(super) struct Place(usize);
 
 use Argument::{Data, Value};
 
 #[cfg(target_arch = "x86_64")]
 impl Tape {
-    /// Unmaps `executable` and turns `/proc/self/exe` to `pad`.
-    pub(super) fn leave_executable(&mut self, executable: &[Range<usize>], pad: &OwnedFd) {
-        for range in executable {
-            let (start, length) = (range.start as u64, range.len() as u64);
-            self.call(TAG_UNMAP, libc::SYS_munmap, &[Value(start), Value(length)]);
+    /// Unmaps all memory below `top` but the tape and `kept`, and turns `/proc/self/exe` to `pad`.
+    pub(super) fn leave_executable(&mut self, kept: Vec<Range<usize>>, top: usize, pad: &OwnedFd) {
+        // What lies between the tape and so many others are at most two pieces more, which get their places
+        // with the tape.
+        for _ in 0..kept.len() + 2 {
+            self.unmapping.push(self.entries.len());
+            self.call(TAG_UNMAP, libc::SYS_munmap, &[]);
         }
+        (self.kept, self.top) = (kept, top);
         self.switch_executable(pad);
+    }
+
+    /// Gives the calls that unmap what is not kept their arguments.
+    fn unmap_all_but(&mut self, tape: Range<usize>) {
+        self.kept.push(tape);
+        self.kept.sort_by_key(|range| range.start);
+        let mut pieces = Vec::new();
+        let mut end = 0;
+        for kept in self.kept.iter().chain([&(self.top..self.top)]) {
+            if end < kept.start {
+                pieces.push(end..kept.start);
+            }
+            end = end.max(kept.end);
+        }
+        // Where there are fewer pieces than calls, some are unmapped twice, which is no error.
+        for (entry, piece) in self.unmapping.iter().zip(pieces.iter().cycle()) {
+            self.entries[*entry].arguments[..2].copy_from_slice(&[piece.start as u64, piece.len() as u64]);
+        }
     }
 
     /// The kernel wants all bounds of the address space with the descriptor. They are what `/proc/PID/stat`
@@ -128,6 +164,7 @@ impl Tape {
     /// Writes down the steps and the program. `EINVAL` where there is no candidate or a filter is too long.
     pub(super) fn launch(&mut self, launch: &Launch) -> Result<()> {
         let report = launch.report.as_ref().map(|report| report.as_raw_fd().unsigned_abs());
+        self.prepare_and_wait(launch)?;
         for (place, step) in launch.steps.iter().enumerate() {
             self.step(place as u32, step, report)?;
         }
@@ -186,7 +223,7 @@ impl Tape {
                 self.prctl(tag, libc::PR_SET_PDEATHSIG, number, 0);
             }
             LaunchStep::Limit(resource, limit) => self.limit(tag, *resource, *limit),
-            LaunchStep::CloseFrom(first) => self.close_from(tag, *first, report),
+            LaunchStep::CloseFrom(first) => self.close_from(tag, *first, report.as_slice()),
             LaunchStep::Umask(mask) => self.call(tag, libc::SYS_umask, &[Value((*mask).into())]),
             #[cfg(test)]
             LaunchStep::Pause => self.call(tag, libc::SYS_ppoll, &[Value(0); 5]),
@@ -200,18 +237,15 @@ impl Tape {
         self.call(tag, libc::SYS_prlimit64, &[Value(0), Value(resource as u64), Data(place), Value(0)]);
     }
 
-    fn close_from(&mut self, tag: u32, first: u32, report: Option<u32>) {
-        let mut close = |from: u32, to: u32| {
-            if from <= to {
+    /// `close_range(2)` of all but `kept`, which are in order.
+    pub(super) fn close_from(&mut self, tag: u32, first: u32, kept: &[u32]) {
+        let mut from = first;
+        for fd in kept.iter().filter(|fd| **fd >= first).copied().chain([u32::MAX]) {
+            // Descriptors are positive numbers of 31 bits, so that the last one is no exception.
+            if let Some(to) = fd.checked_sub(1).filter(|to| *to >= from) {
                 self.call(tag, libc::SYS_close_range, &[Value(from.into()), Value(to.into()), Value(0)]);
             }
-        };
-        match report.filter(|report| *report >= first) {
-            Some(report) => {
-                close(report + 1, u32::MAX);
-                report.checked_sub(1).into_iter().for_each(|last| close(first, last));
-            }
-            None => close(first, u32::MAX),
+            from = fd.saturating_add(1);
         }
     }
 
@@ -261,7 +295,7 @@ impl Tape {
         );
     }
 
-    fn call(&mut self, tag: u32, number: libc::c_long, arguments: &[Argument]) {
+    pub(super) fn call(&mut self, tag: u32, number: libc::c_long, arguments: &[Argument]) {
         let mut values = [0; 6];
         for (place, argument) in arguments.iter().enumerate() {
             values[place] = match argument {
@@ -272,13 +306,18 @@ impl Tape {
                 }
             };
         }
-        let entry = Entry { number: number as u32, policy: POLICY_FAIL, arguments: values, tag, errno: 0 };
-        self.entries.push(entry);
+        let policy = POLICY_FAIL;
+        self.entries.push(Entry { number: number as u32, policy, arguments: values, tag, errno_or_jump: 0 });
     }
 
     fn last_policy(&mut self, policy: u32) {
+        self.last_jump(policy, 0);
+    }
+
+    /// Lets the last call jump so many entries further, or back.
+    pub(super) fn last_jump(&mut self, policy: u32, entries: i32) {
         if let Some(entry) = self.entries.last_mut() {
-            entry.policy = policy;
+            (entry.policy, entry.errno_or_jump) = (policy, entries);
         }
     }
 
@@ -295,7 +334,7 @@ impl Tape {
         array
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> Place {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Place {
         let place = self.reserve(bytes.len());
         self.set(place.0, bytes);
         place
@@ -326,6 +365,8 @@ impl Tape {
                 MapFlags::PRIVATE,
             )
         }?;
+        #[cfg(target_arch = "x86_64")]
+        self.unmap_all_but(start as usize..start as usize + size);
         self.relocate((start as usize + entries_size) as u64);
         // SAFETY: the new memory is as long as both, is nobody else's, and is aligned to a page.
         unsafe {

@@ -1,5 +1,7 @@
 //! Launches real programs from forked children.
 
+mod waiting;
+
 use std::fs;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -63,25 +65,44 @@ fn strings(strings: &[&str]) -> Vec<CString> {
 fn spawn(pad: Option<OwnedFd>, steps: Vec<LaunchStep>, candidates: &[&str], args: &[&str]) -> Launched {
     let (output, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let (report, report_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    let program = LaunchProgram { candidates: strings(candidates) };
     let what = Launch {
         steps,
-        program,
+        program: LaunchProgram { candidates: strings(candidates) },
         args: strings(args),
         env: strings(&["ANSWER=42"]),
         report: Some(report_end),
+        handshake: None,
+        wait: None,
         pad,
     };
+    let (pid, pidfd) = fork(&what, stdout);
+    Launched { pid, pidfd, output, report }
+}
+
+/// Forks a child that does all of `what`, with its output going to `stdout`.
+fn fork(what: &Launch, stdout: OwnedFd) -> (Pid, OwnedFd) {
     let request = CloneRequest { namespaces: NamespaceFlags::empty(), cgroup: None, as_sibling: false };
     match clone3(&request).unwrap() {
         Fork::Child => {
             let done = file::dup_onto(stdout.as_fd(), 1).and_then(|()| file::dup_onto(stdout.as_fd(), 2));
-            let errno = done.err().unwrap_or_else(|| launch(&what));
+            let errno = done.err().unwrap_or_else(|| launch(what));
             // SAFETY: ends the child.
             unsafe { libc::_exit(errno.raw_os_error()) }
         }
-        Fork::Parent { pid, pidfd } => Launched { pid, pidfd, output, report },
+        Fork::Parent { pid, pidfd } => {
+            drop(stdout);
+            (pid, pidfd)
+        }
     }
+}
+
+/// No pad, and one where there is one.
+fn pads() -> Vec<Option<OwnedFd>> {
+    let mut pads = vec![None];
+    if can_switch() {
+        pads.push(Some(prepare_pad().unwrap()));
+    }
+    pads
 }
 
 /// Runs both ways: from the pad, and from the executable itself.
@@ -90,11 +111,7 @@ fn both_ways(
     candidates: &[&str],
     args: &[&str],
 ) -> Vec<(String, Option<Failure>, Ending)> {
-    let mut pads = vec![None];
-    if can_switch() {
-        pads.push(Some(prepare_pad().unwrap()));
-    }
-    pads.into_iter().map(|pad| spawn(pad, steps.to_vec(), candidates, args).finish()).collect()
+    pads().into_iter().map(|pad| spawn(pad, steps.to_vec(), candidates, args).finish()).collect()
 }
 
 #[allow(clippy::unnecessary_wraps)] // what a report is compared with

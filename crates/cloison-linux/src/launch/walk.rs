@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use rustix::io::Errno;
 
 use super::Launch;
-use super::tape::{Entry, POLICY_CANDIDATE, POLICY_END, Tape};
+use super::tape::{Entry, POLICY_CANDIDATE, POLICY_DESCRIPTOR, POLICY_END, POLICY_HEAR, POLICY_JUMP, Tape};
 use crate::Result;
 use crate::raw::syscall;
 
@@ -34,26 +34,39 @@ unsafe fn walk(mut entry: *mut Entry, report: libc::c_int) -> ! {
         }
         let arguments = call.arguments.map(|argument| argument as usize);
         // SAFETY: the arguments are as the call expects them.
-        if let Err(errno) = unsafe { syscall(call.number.into(), arguments) } {
-            let (tag, policy) = (call.tag, call.policy);
-            match errno {
-                _ if policy != POLICY_CANDIDATE => fail(call, report, tag, errno),
-                Errno::NOENT | Errno::NOTDIR => {
-                    remembered.get_or_insert((tag, errno));
+        let result = unsafe { syscall(call.number.into(), arguments) };
+        let (tag, jump) = (call.tag, call.errno_or_jump as isize);
+        let further = match (call.policy, result) {
+            (POLICY_JUMP, _) | (POLICY_DESCRIPTOR, Err(_)) => jump,
+            (POLICY_DESCRIPTOR, Ok(descriptor)) => {
+                for next in 1..=2 {
+                    // SAFETY: two calls follow this one.
+                    unsafe { (*entry.add(next)).arguments[0] = descriptor as u64 };
                 }
-                Errno::ACCESS if remembered.is_some_and(|(_, old)| old == Errno::ACCESS) => {}
-                Errno::ACCESS => remembered = Some((tag, errno)),
-                _ => fail(call, report, tag, errno),
+                1
             }
-        }
-        // SAFETY: there is one more entry, since this one was not the end mark.
-        entry = unsafe { entry.add(1) };
+            // SAFETY: one byte was read to there.
+            (POLICY_HEAR, Ok(1)) if unsafe { *(arguments[1] as *const u8) } == arguments[3] as u8 => jump,
+            (POLICY_HEAR, _) | (_, Ok(_)) => 1,
+            (POLICY_CANDIDATE, Err(errno @ (Errno::NOENT | Errno::NOTDIR))) => {
+                remembered.get_or_insert((tag, errno));
+                1
+            }
+            (POLICY_CANDIDATE, Err(Errno::ACCESS)) => {
+                remembered =
+                    remembered.filter(|(_, old)| *old == Errno::ACCESS).or(Some((tag, Errno::ACCESS)));
+                1
+            }
+            (_, Err(errno)) => fail(call, report, tag, errno),
+        };
+        // SAFETY: the next entry, since this one was not the end mark, or one of the tape that is jumped to.
+        entry = unsafe { entry.offset(further) };
     }
 }
 
 fn fail(entry: &mut Entry, report: libc::c_int, tag: u32, errno: Errno) -> ! {
     entry.tag = tag.to_le();
-    entry.errno = errno.raw_os_error().unsigned_abs().to_le();
+    entry.errno_or_jump = errno.raw_os_error().to_le();
     // SAFETY: the tag and the errno are neighbours, eight bytes together. There is nobody left to tell of a
     // failure of this.
     unsafe {

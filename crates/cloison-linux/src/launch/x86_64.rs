@@ -10,11 +10,10 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
-use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::Launch;
-use super::tape::{Entry, POLICY_CANDIDATE, POLICY_END, Tape};
+use super::tape::{Entry, POLICY_CANDIDATE, POLICY_DESCRIPTOR, POLICY_END, POLICY_HEAR, POLICY_JUMP, Tape};
 use crate::Result;
 use crate::raw::page_size;
 
@@ -35,13 +34,32 @@ global_asm!(
     "    mov r8, qword ptr [rbx + {arguments} + 32]",
     "    mov r9, qword ptr [rbx + {arguments} + 40]",
     "    syscall",
+    "    mov ecx, dword ptr [rbx + {policy}]",
+    "    cmp ecx, {hear}",
+    "    ja 32f",
+    "    je 31f",
     "    cmp rax, -4095",
     "    jae 4f",
+    "    cmp ecx, {descriptor}",
+    "    jne 3f",
+    "    mov qword ptr [rbx + {size} + {arguments}], rax",
+    "    mov qword ptr [rbx + 2 * {size} + {arguments}], rax",
     "3:  add rbx, {size}",
     "    jmp 2b",
+    // One byte, and the right one?
+    "31: cmp rax, 1",
+    "    jne 3b",
+    "    cmp byte ptr [rsi], r10b",
+    "    jne 3b",
+    "32: movsxd rax, dword ptr [rbx + {errno_or_jump}]",
+    "    imul rax, rax, {size}",
+    "    add rbx, rax",
+    "    jmp 2b",
     // A call has failed.
-    "4:  neg eax",
-    "    cmp dword ptr [rbx + {policy}], {candidate}",
+    "4:  cmp ecx, {descriptor}",
+    "    je 32b",
+    "    neg eax",
+    "    cmp ecx, {candidate}",
     "    jne 7f",
     "    cmp eax, {eacces}",
     "    je 42f",
@@ -63,7 +81,7 @@ global_asm!(
     "5:  mov eax, r13d",
     "    mov dword ptr [rbx + {tag}], r14d",
     // The report: the tag and, right behind it, the errno.
-    "7:  mov dword ptr [rbx + {tag} + 4], eax",
+    "7:  mov dword ptr [rbx + {errno_or_jump}], eax",
     "    mov rdi, r12",
     "    lea rsi, [rbx + {tag}]",
     "    mov edx, 8",
@@ -79,9 +97,12 @@ global_asm!(
     policy = const std::mem::offset_of!(Entry, policy),
     arguments = const std::mem::offset_of!(Entry, arguments),
     tag = const std::mem::offset_of!(Entry, tag),
+    errno_or_jump = const std::mem::offset_of!(Entry, errno_or_jump),
     size = const size_of::<Entry>(),
     end = const POLICY_END,
     candidate = const POLICY_CANDIDATE,
+    descriptor = const POLICY_DESCRIPTOR,
+    hear = const POLICY_HEAR,
     eacces = const libc::EACCES,
     enoent = const libc::ENOENT,
     enotdir = const libc::ENOTDIR,
@@ -101,55 +122,59 @@ pub(super) fn machine_code() -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(start, end.addr() - start.addr()) }
 }
 
-/// Leaves the runtime's executable and does the steps of a launch. Comes back only with an error from before
-/// the first of them.
+// All above, which has no comparison of its own in the code.
+const _: () = assert!(POLICY_JUMP > POLICY_HEAR && POLICY_HEAR > POLICY_DESCRIPTOR);
+
+/// Above the last address that a process has unless it asks for higher ones: the kernel's documentation,
+/// `arch/x86/x86_64/5level-paging.rst`.
+const TOP: usize = (1 << 47) - 4096;
+
+/// Leaves the runtime's executable and memory, and does the steps of a launch. Comes back only with an error
+/// from before the first of them.
 pub(super) fn run(launch: &Launch, pad: &OwnedFd) -> Result<Infallible> {
-    let mut tape = Tape::default();
-    tape.leave_executable(&executable_ranges()?, pad);
-    tape.launch(launch)?;
-    let report = launch.report.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     // SAFETY: asks for a new mapping at a place of the kernel's choice, which cannot change under it since
     // the file is sealed.
     let code = unsafe {
         let rights = ProtFlags::READ | ProtFlags::EXEC;
         rustix::mm::mmap(ptr::null_mut(), machine_code().len(), rights, MapFlags::PRIVATE, pad, 0)
     }?;
+    let mut tape = Tape::default();
+    let kept = [pages(code.addr(), machine_code().len())].into_iter().chain(rseq_area()).collect();
+    tape.leave_executable(kept, TOP, pad);
+    tape.launch(launch)?;
+    let report = launch.report.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     let entry = tape.map()?;
-    // SAFETY: the pad holds the code above. It takes the tape in rdi and the descriptor in rsi, needs nothing
-    // of the executable that it unmaps, uses no stack, and never comes back.
+    // SAFETY: the pad holds the code above. It takes the tape in rdi and the descriptor in rsi, needs no memory
+    // but those two, uses no stack, and never comes back.
     unsafe { asm!("jmp {}", in(reg) code, in("rdi") entry, in("rsi") i64::from(report), options(noreturn)) }
 }
 
-/// Where the executable of this process lies in memory, from its program headers, which the kernel tells in
-/// the auxiliary vector.
-fn executable_ranges() -> Result<Vec<Range<usize>>> {
+/// The pages that `length` bytes from `start` on lie in.
+fn pages(start: usize, length: usize) -> Range<usize> {
     let page = page_size();
-    let headers = program_headers()?;
-    // The segment with the file's begin holds the headers, in its first page. A static executable has no
-    // PT_PHDR to tell.
-    let first = headers.iter().find(|header| header.p_type == libc::PT_LOAD && header.p_offset == 0);
-    let first = first.ok_or(Errno::NOEXEC)?;
-    let bias = (headers.as_ptr().addr() / page * page).wrapping_sub(first.p_vaddr as usize);
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for segment in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_memsz > 0) {
-        let start = bias.wrapping_add(segment.p_vaddr as usize);
-        let end = (start + segment.p_memsz as usize).next_multiple_of(page);
-        let start = start / page * page;
-        match ranges.last_mut() {
-            Some(last) if last.end == start => last.end = end,
-            _ => ranges.push(start..end),
-        }
-    }
-    Ok(ranges)
+    start / page * page..(start + length).next_multiple_of(page)
 }
 
-fn program_headers() -> Result<&'static [libc::Elf64_Phdr]> {
-    // SAFETY: reads the auxiliary vector.
-    let (start, count) = unsafe { (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM)) };
-    if start == 0 {
-        return Err(Errno::NOEXEC);
+// Part of the C library since glibc 2.35. Weak, so that another one will do.
+global_asm!(".weak __rseq_offset", ".weak __rseq_size");
+
+/// The memory of this thread that the C library has given to the kernel, rseq(2): the kernel writes to it
+/// whenever the thread moves to another CPU, and kills a process that has unmapped it.
+fn rseq_area() -> Option<Range<usize>> {
+    let (offset, size, thread): (*const isize, *const u32, usize);
+    // SAFETY: takes the addresses of two constants, null where the library does not have them, and the thread
+    // pointer, which lies where it points to itself (System V ABI, thread-local storage).
+    unsafe {
+        asm!(
+            "mov {}, qword ptr [rip + __rseq_offset@GOTPCREL]",
+            "mov {}, qword ptr [rip + __rseq_size@GOTPCREL]",
+            "mov {}, qword ptr fs:[0]",
+            out(reg) offset, out(reg) size, out(reg) thread,
+            options(readonly, nostack, preserves_flags),
+        );
     }
-    // SAFETY: the kernel says that so many program headers lie there, in a segment of the executable, which
-    // is never changed.
-    Ok(unsafe { std::slice::from_raw_parts(start as *const libc::Elf64_Phdr, count as usize) })
+    // SAFETY: null, or the library's constants.
+    let (offset, size) = unsafe { (*offset.as_ref()?, *size.as_ref()?) };
+    // At least as much is given to the kernel as the first version of the structure had.
+    (size > 0).then(|| pages(thread.wrapping_add_signed(offset), (size as usize).max(32)))
 }

@@ -84,10 +84,9 @@ fn facts(spec: &Spec, cgroup: &Record) -> HostFacts {
             Record::Disabled(_) => view_of_own(spec),
             Record::Unified(unified) => CgroupView::Unified(unified.directory.clone()),
             Record::Legacy(legacy) => {
-                let name = |controllers: &[String]| controllers.join(",").replace("name=", "");
                 let all = legacy.directories.iter();
                 CgroupView::Legacy(
-                    all.map(|directory| (name(&directory.controllers), directory.path.clone())).collect(),
+                    all.map(|directory| (directory.controllers.join(","), directory.path.clone())).collect(),
                 )
             }
         },
@@ -109,7 +108,7 @@ fn view_of_own(spec: &Spec) -> CgroupView {
         Ok(Layout::Legacy { hierarchies, .. }) => CgroupView::Legacy(
             hierarchies
                 .iter()
-                .map(|one| (one.controllers.join(",").replace("name=", ""), one.mount.join(&one.own)))
+                .map(|one| (one.controllers.join(","), one.mount.join(&one.own)))
                 .collect(),
         ),
         Ok(Layout::Absent) => CgroupView::None,

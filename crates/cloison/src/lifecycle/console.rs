@@ -1,14 +1,49 @@
-//! Who gets the container's terminal.
+//! Who gets the container's terminal, and a pidfd of its first process.
 
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use cloison_linux::socket;
+use cloison_linux::{Errno, FileType, Mode, OFlags, file, socket};
 
 use super::birth::Birth;
-use super::error::Doing as _;
 use super::{CreateOptions, Error};
+use crate::errno::Text;
+
+/// The name that goes with the terminal's master. Receivers show it at most.
+const TERMINAL_NAME: &str = "/dev/pts/ptmx";
+
+/// Why a socket did not get its descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreachable {
+    /// It cannot be looked up: it is not there, or its directory may not be searched.
+    Missing(Errno),
+    /// There is something else at its path.
+    NotASocket,
+    /// It is there, but the process that made it has ended or does not listen.
+    NobodyListens,
+    /// It is a socket of datagrams or packets, not of a stream.
+    NotAStream,
+    /// The caller has no leave to write to it.
+    NotPermitted,
+    /// The one who listened has gone away before the descriptor was sent.
+    Closed,
+    /// Another failure of the kernel.
+    Other(Errno),
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(errno) | Self::Other(errno) => Text(*errno).fmt(f),
+            Self::NotASocket => f.write_str("is not a socket"),
+            Self::NobodyListens => write!(f, "nobody listens: {}", Text(Errno::CONNREFUSED)),
+            Self::NotAStream => f.write_str("is not a stream socket"),
+            Self::NotPermitted => write!(f, "connecting to it: {}", Text(Errno::ACCESS)),
+            Self::Closed => f.write_str("was closed by the other side before it got the descriptor"),
+        }
+    }
+}
 
 /// Refuses what does not go together.
 pub(super) fn check(options: &CreateOptions, terminal: bool, detached: bool) -> Result<(), Error> {
@@ -22,8 +57,10 @@ pub(super) fn check(options: &CreateOptions, terminal: bool, detached: bool) -> 
 /// Sends the terminal's master to the console socket and a pidfd of the init to the pidfd socket: one message with one descriptor each,
 /// and a name for it.
 pub(super) fn hand_over(options: &CreateOptions, birth: &mut Birth<'_>) -> Result<(), Error> {
-    if let (Some(path), Some(master)) = (&options.console_socket, birth.terminal.take()) {
-        send(path, "/dev/pts/ptmx", &master)?;
+    if let Some(path) = &options.console_socket
+        && let Some(master) = birth.terminal.take()
+    {
+        send(path, TERMINAL_NAME, &master)?;
     }
     if let Some(path) = &options.pidfd_socket {
         send(path, "pidfd", &birth.first_born()?.pidfd)?;
@@ -32,8 +69,50 @@ pub(super) fn hand_over(options: &CreateOptions, birth: &mut Birth<'_>) -> Resul
 }
 
 fn send(path: &Path, name: &str, fd: &impl AsFd) -> Result<(), Error> {
-    let stream =
-        UnixStream::connect(path).map_err(|source| Error::Socket { path: path.to_owned(), source })?;
-    socket::send(stream.as_fd(), name.as_bytes(), Some(fd.as_fd()))
-        .doing(format!("sending a descriptor to {}", path.display()))
+    let sent = connect(path).and_then(|stream| {
+        socket::send(stream.as_fd(), name.as_bytes(), Some(fd.as_fd())).map_err(|errno| match errno {
+            Errno::PIPE | Errno::CONNRESET => Unreachable::Closed,
+            errno => Unreachable::Other(errno),
+        })
+    });
+    sent.map_err(|reason| Error::Socket { path: path.to_owned(), reason })
+}
+
+/// Through a descriptor of the socket, because an address has 108 bytes and paths of engines can be longer.
+fn connect(path: &Path) -> Result<OwnedFd, Unreachable> {
+    let place = file::open(path, OFlags::PATH, Mode::empty()).map_err(Unreachable::Missing)?;
+    let stat = rustix::fs::fstat(&place).map_err(Unreachable::Other)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return Err(Unreachable::NotASocket);
+    }
+    socket::connect_stream(place.as_fd()).map_err(|errno| match errno {
+        Errno::CONNREFUSED => Unreachable::NobodyListens,
+        Errno::PROTOTYPE => Unreachable::NotAStream,
+        Errno::ACCESS => Unreachable::NotPermitted,
+        errno => Unreachable::Other(errno),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::*;
+    use crate::state::testing::TempDir;
+
+    #[test]
+    fn each_reason_why_a_socket_is_not_reached_is_told_apart() {
+        let scratch = TempDir::new();
+        let at = |name: &str| scratch.path().join(name);
+        assert_eq!(connect(&at("missing")).unwrap_err(), Unreachable::Missing(Errno::NOENT));
+        std::fs::write(at("file"), "").unwrap();
+        assert_eq!(connect(&at("file")).unwrap_err(), Unreachable::NotASocket);
+        assert_eq!(connect(&at("file/below")).unwrap_err(), Unreachable::Missing(Errno::NOTDIR));
+        let _datagrams = UnixDatagram::bind(at("datagrams")).unwrap();
+        assert_eq!(connect(&at("datagrams")).unwrap_err(), Unreachable::NotAStream);
+        drop(UnixListener::bind(at("deaf")).unwrap());
+        assert_eq!(connect(&at("deaf")).unwrap_err(), Unreachable::NobodyListens);
+        let _listener = UnixListener::bind(at("listening")).unwrap();
+        connect(&at("listening")).unwrap();
+    }
 }

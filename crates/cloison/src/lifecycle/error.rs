@@ -75,14 +75,17 @@ pub enum Error {
         /// What the kernel says.
         source: std::io::Error,
     },
-    /// A socket that is to get a descriptor does not answer.
-    #[error("connecting to the socket {}", path.display())]
+    /// A socket that is to get a descriptor did not get it.
+    #[error("the socket {}: {reason}", path.display())]
     Socket {
         /// Its path.
         path: PathBuf,
-        /// What the kernel says.
-        source: std::io::Error,
+        /// Why not.
+        reason: super::console::Unreachable,
     },
+    /// A terminal in the foreground could not be served.
+    #[error(transparent)]
+    Console(#[from] crate::console::Error),
     /// A detached container has nowhere to send its terminal to.
     #[error("cannot allocate tty if runc will detach without setting console socket")]
     NoConsoleSocket,

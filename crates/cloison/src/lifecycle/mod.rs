@@ -21,6 +21,7 @@ mod testing;
 
 use std::path::PathBuf;
 
+pub use console::Unreachable;
 pub use create::{create, plan};
 pub use delete::delete;
 pub use error::Error;

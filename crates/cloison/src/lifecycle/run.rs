@@ -7,10 +7,11 @@ use cloison_linux::signals::{self, SignalFd, SignalSet};
 use cloison_linux::{Errno, Linux, Pid, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::birth::{Begin, Birth, Conception};
+use super::birth::{Begin, Birth, Conception, FirstBorn};
 use super::delete::destroy;
 use super::error::Doing as _;
 use super::{Error, RunOptions, Runtime, console};
+use crate::console::{Flow, Relay};
 use crate::state::{self, State, Store};
 
 /// Runs a container, and gives its exit code: the program's, or 128 and the number of the signal that ended it; 0 if detached.
@@ -33,6 +34,9 @@ pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
     if !options.no_subreaper {
         process::set_child_subreaper(true).doing("becoming the reaper of the container's orphans")?;
     }
+    if conception.plan.terminal {
+        crate::console::claim()?;
+    }
     // Before the first child: no signal may come between its birth and our waiting.
     let before = signals::block_all().doing("blocking signals")?;
     let ending = foreground(runtime, options, conception);
@@ -44,10 +48,12 @@ fn foreground(runtime: &Runtime, options: &RunOptions, conception: Conception) -
     let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
     let mut birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
     console::hand_over(&options.create, &mut birth)?;
+    // From here on the caller's terminal is raw, and given back whenever this ends.
+    let relay = birth.terminal.take().map(Relay::begin).transpose()?;
     birth.commit(options.create.pid_file.as_deref())?;
     birth.wait_until_running()?;
     let (first, state) = birth.release()?;
-    let ending = wait_for(first.pid, first.pidfd.as_fd(), &signals)?;
+    let ending = wait_for(&first, &signals, relay)?;
     if !options.keep {
         remove(runtime, &state)?;
     }
@@ -66,23 +72,47 @@ fn remove(runtime: &Runtime, state: &State) -> Result<(), Error> {
     destroy(container, state)
 }
 
-/// Forwards signals and reaps children until the container's first process has ended.
-fn wait_for(pid: Pid, pidfd: std::os::fd::BorrowedFd<'_>, signals: &SignalFd) -> Result<Ending, Error> {
+/// Forwards signals, reaps children and serves the terminal, if there is one, until the container's first process has ended.
+fn wait_for(first: &FirstBorn, signals: &SignalFd, mut relay: Option<Relay>) -> Result<Ending, Error> {
     loop {
-        let Some(signal) = signals.read().doing("reading a signal")? else {
-            poll(&mut [PollFd::new(signals, PollFlags::IN)], None).doing("waiting for a signal")?;
-            continue;
-        };
-        if signal.signal == Signal::CHILD {
-            if let Some(ending) = reap(pid)? {
-                return Ok(ending);
+        while let Some(signal) = signals.read().doing("reading a signal")? {
+            match (signal.signal, &relay) {
+                (Signal::CHILD, _) => {
+                    if let Some(ending) = reap(first.pid)? {
+                        if let Some(Err(error)) = relay.map(|relay| relay.finish(signals)) {
+                            log::error!("the last output may be lost: {error}");
+                        }
+                        return Ok(ending);
+                    }
+                }
+                // The kernel tells the container's programs as soon as their terminal has the new size.
+                (Signal::WINCH, Some(relay)) => relay.resize(),
+                (Signal::CONT, Some(relay)) => {
+                    relay.resume();
+                    forward(first, Signal::CONT);
+                }
+                (signal, _) => forward(first, signal),
             }
-            continue;
         }
-        match process::send_signal(pidfd, signal.signal) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(errno) => log::warn!("signal {} was not forwarded: {errno}", signal.signal.as_raw()),
+        match &mut relay {
+            None => drop(poll(&mut [PollFd::new(signals, PollFlags::IN)], None).doing("waiting for a signal")?),
+            Some(serving) => match serving.turn(signals) {
+                Ok(Flow::Goes) => {}
+                Ok(Flow::HungUp) => relay = None,
+                // Not the end of the run: a container that nobody waits for would be left behind.
+                Err(error) => {
+                    log::error!("hanging up the container's terminal: {error}");
+                    relay = None;
+                }
+            },
         }
+    }
+}
+
+fn forward(first: &FirstBorn, signal: Signal) {
+    match process::send_signal(first.pidfd.as_fd(), signal) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(errno) => log::warn!("signal {} was not forwarded: {errno}", signal.as_raw()),
     }
 }
 

@@ -19,9 +19,17 @@ impl Origin {
     pub fn index(list: &str, index: usize) -> Self {
         Self(format!("{list}/{index}").into())
     }
-}
 
-impl Origin {
+    /// The pointer of something that need not be there, and that the runtime does itself without.
+    pub fn of_optional(is_there: bool, pointer: &'static str) -> Self {
+        if is_there { pointer.into() } else { "runtime".into() }
+    }
+
+    /// The pointer of an object's field (RFC 6901).
+    pub fn key(object: &str, key: &str) -> Self {
+        Self(format!("{object}/{}", key.replace('~', "~0").replace('/', "~1")).into())
+    }
+
     /// The index at the pointer's end.
     pub fn last_index(&self) -> Option<usize> {
         self.0.rsplit('/').next()?.parse().ok()
@@ -179,21 +187,32 @@ pub struct MountStep {
 
 impl fmt::Display for MountStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (options, destination) = (&self.options, self.destination.display());
         match &self.source {
+            _ if options.remount => write!(f, "remount {destination}")?,
             MountSource::Bind(path) => {
-                write!(f, "bind {} on {}", path.display(), self.destination.display())?;
+                let recursive = if options.bind == Some(true) { "r" } else { "" };
+                write!(f, "{recursive}bind {} on {destination}", path.display())?;
             }
-            MountSource::FileSystem { fs_type, .. } => {
-                write!(f, "mount {fs_type} on {}", self.destination.display())?;
-            }
+            MountSource::FileSystem { fs_type, .. } => write!(f, "mount {fs_type} on {destination}")?,
         }
-        attributes(f, "", self.options.attributes)?;
-        attributes(f, "recursively ", self.options.recursive)?;
+        attributes(f, "", options.attributes)?;
+        attributes(f, "recursively ", options.recursive)?;
+        if !options.super_flags.is_empty() {
+            write!(f, " {}", options.super_flags.join(","))?;
+        }
+        if options.old_flags != 0 {
+            write!(f, " flags {:#x}", options.old_flags)?;
+        }
+        options.propagation.iter().try_for_each(|change| write!(f, " {}", propagation(*change)))?;
         if !self.options.data.is_empty() {
             write!(f, " ({})", self.options.data.join(","))?;
         }
         if self.options.copy_up {
             f.write_str(" with a copy of what it covers")?;
+        }
+        if self.read_only_late {
+            f.write_str(" ro later")?;
         }
         Ok(())
     }
@@ -211,8 +230,12 @@ fn attributes(f: &mut fmt::Formatter<'_>, how: &str, attributes: Attributes) -> 
         (MountAttrFlags::MOUNT_ATTR_NODIRATIME, "nodiratime", "diratime"),
         (MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow", "symfollow"),
     ];
+    // The access-time field is cleared before it is set; relatime is its being clear.
+    let has_time = attributes.set.intersects(MountAttrFlags::MOUNT_ATTR__ATIME);
+    let field = if has_time { MountAttrFlags::MOUNT_ATTR__ATIME } else { MountAttrFlags::empty() };
+    let clear = attributes.clear - field;
     let set = names.iter().filter(|(bit, ..)| attributes.set.contains(*bit)).map(|(_, name, _)| *name);
-    let clear = names.iter().filter(|(bit, ..)| attributes.clear.contains(*bit)).map(|(.., name)| *name);
+    let clear = names.iter().filter(|(bit, ..)| clear.contains(*bit)).map(|(.., name)| *name);
     let all: Vec<_> = set.chain(clear).filter(|name| !name.is_empty()).collect();
     if all.is_empty() { Ok(()) } else { write!(f, " {how}{}", all.join(",")) }
 }

@@ -71,7 +71,7 @@ pub enum CgroupView {
     None,
     /// cgroup v2: the container's own directory on the host.
     Unified(PathBuf),
-    /// cgroup v1, maybe with a v2 hierarchy beside: for each hierarchy its name (`cpu,cpuacct`, `systemd`) and the container's
+    /// cgroup v1, maybe with a v2 hierarchy beside: for each hierarchy its name (`cpu,cpuacct`, `name=systemd`) and the container's
     /// own directory on the host.
     Legacy(Vec<(String, PathBuf)>),
 }
@@ -154,17 +154,20 @@ fn host_side(
 ) -> Vec<Step<HostAction>> {
     let mut steps = Steps(Vec::with_capacity(8));
     if facts.own_cgroup {
-        steps.push(HostAction::MakeCgroup, "/linux/cgroupsPath");
+        steps.push(HostAction::MakeCgroup, cgroup_origin(spec));
     }
     // The cgroup's own directory may be one of them.
     mounts::sources(spec, container, namespaces, facts, &mut steps);
     if let Some(offsets) = namespaces::time_offsets(spec, namespaces) {
-        steps.push(HostAction::TimeOffsets(offsets), "/linux/timeOffsets");
+        let namespace = namespaces.origin_of(NamespaceFlags::TIME);
+        let origin = if offsets.is_empty() { namespace } else { "/linux/timeOffsets".into() };
+        steps.push(HostAction::TimeOffsets(offsets), origin);
     }
     if let Some((path, origin)) = namespaces.path_of(NamespaceFlags::PID) {
         steps.push(HostAction::JoinPidNamespace(path.to_owned()), origin.clone());
     }
-    steps.push(HostAction::CloneInit(namespaces.to_clone()), "/linux/namespaces");
+    let origin = Origin::of_optional(!spec.linux.namespaces.is_empty(), "/linux/namespaces");
+    steps.push(HostAction::CloneInit(namespaces.to_clone()), origin);
     if namespaces.new.contains(NamespaceFlags::USER) {
         let (uids, gids) = namespaces::id_maps(spec);
         steps.push(HostAction::WriteIdMaps { uids, gids }, "/linux/uidMappings");
@@ -190,14 +193,19 @@ fn container_side(
     rootfs: &Path,
 ) -> Vec<Step<Action>> {
     let mut steps = Steps(Vec::with_capacity(64));
-    enter_namespaces(options, facts, namespaces, &mut steps);
+    enter_namespaces(spec, options, facts, namespaces, &mut steps);
     build_root(spec, options, facts, namespaces, rootfs, &mut steps);
     close_root(spec, namespaces, &mut steps);
     process::prepare(spec, &mut steps);
     steps.0
 }
 
+fn cgroup_origin(spec: &Spec) -> Origin {
+    Origin::of_optional(spec.linux.cgroups_path.is_some(), "/linux/cgroupsPath")
+}
+
 fn enter_namespaces(
+    spec: &Spec,
     options: &Options,
     facts: &HostFacts,
     namespaces: &namespaces::Namespaces,
@@ -212,7 +220,7 @@ fn enter_namespaces(
         steps.push(Action::NewNamespace(later), namespaces.origin_of(later));
     }
     if facts.own_cgroup && matches!(facts.cgroups, CgroupView::Legacy(_)) {
-        steps.push(Action::JoinCgroup, "/linux/cgroupsPath");
+        steps.push(Action::JoinCgroup, cgroup_origin(spec));
     }
     // After the cgroup is joined: the root of a new cgroup namespace is the cgroup that its maker is in.
     if namespaces.new.contains(NamespaceFlags::CGROUP) {
@@ -241,7 +249,8 @@ fn build_root(
     let propagation = spec.linux.rootfs_propagation;
     if own_mounts {
         let (host, parent) = mounts::host_propagation(propagation);
-        steps.push(Action::HostPropagation(host), "/linux/rootfsPropagation");
+        let origin = Origin::of_optional(propagation.is_some(), "/linux/rootfsPropagation");
+        steps.push(Action::HostPropagation(host), origin);
         steps.push(Action::BindRootfs { path: rootfs.to_owned(), parent }, "/root/path");
     } else {
         steps.push(Action::OpenRootfs(rootfs.to_owned()), "/root/path");
@@ -283,7 +292,9 @@ fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Step
             steps.push(Action::ReadOnlyRoot, "/root/readonly");
         }
     }
-    steps.push(Action::Umask(process.user.umask.unwrap_or(0o022)), "/process/user/umask");
+    let umask = process.user.umask;
+    let origin = Origin::of_optional(umask.is_some(), "/process/user/umask");
+    steps.push(Action::Umask(umask.unwrap_or(0o022)), origin);
     if let Some(name) = &spec.hostname {
         steps.push(Action::Hostname(name.clone()), "/hostname");
     }
@@ -292,7 +303,7 @@ fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Step
     }
     let linux = &spec.linux;
     for (key, value) in &linux.sysctl {
-        steps.push(Action::Sysctl(key.clone(), value.clone()), Origin(format!("/linux/sysctl/{key}").into()));
+        steps.push(Action::Sysctl(key.clone(), value.clone()), Origin::key("/linux/sysctl", key));
     }
     for (index, path) in linux.readonly_paths.iter().enumerate() {
         steps.push(Action::ReadOnlyPath(PathBuf::from(path)), Origin::index("/linux/readonlyPaths", index));

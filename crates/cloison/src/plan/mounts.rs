@@ -163,6 +163,9 @@ fn unified_cgroup(mut step: MountStep, own: &Path, namespaces: &Namespaces) -> M
     step
 }
 
+/// What stands before the name of a hierarchy without controllers, in `/proc/self/cgroup` and as a mount option.
+const NAMED: &str = "name=";
+
 /// cgroup v1: a tmpfs with one directory for each hierarchy, and links for controllers that share one.
 fn legacy_cgroups(
     step: &MountStep,
@@ -190,8 +193,8 @@ fn legacy_cgroups(
         }
         let source = if own_namespace {
             // A named hierarchy is asked for by its name, one with controllers by them.
-            options.data = if name == "systemd" {
-                vec!["none".to_owned(), "name=systemd".to_owned()]
+            options.data = if name.starts_with(NAMED) {
+                vec!["none".to_owned(), name.clone()]
             } else {
                 name.split(',').map(str::to_owned).collect()
             };
@@ -200,7 +203,7 @@ fn legacy_cgroups(
             options.bind = Some(true);
             MountSource::Bind(own.clone())
         };
-        let destination = step.destination.join(name);
+        let destination = step.destination.join(name.strip_prefix(NAMED).unwrap_or(name));
         let step = MountStep { destination, source, options, read_only_late: false };
         steps.push(Action::Mount(Box::new(step)), origin.clone());
     }

@@ -63,9 +63,9 @@ impl Namespaces {
         self.new - NamespaceFlags::CGROUP - NamespaceFlags::TIME - self.after_becoming_root()
     }
 
-    /// What is made once the init is root of its new user namespace: the message queues of an IPC namespace belong to whoever makes it.
+    /// What is made once the init is root of its user namespace: the message queues of an IPC namespace belong to whoever makes it.
     pub fn after_becoming_root(&self) -> NamespaceFlags {
-        if self.new.contains(NamespaceFlags::USER) {
+        if self.has(NamespaceFlags::USER) {
             self.new & NamespaceFlags::IPC
         } else {
             NamespaceFlags::empty()

@@ -10,7 +10,7 @@ use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
 use cloison_linux::signals::SignalSet;
 use cloison_linux::{Resource, Rlimit};
 
-use super::action::Action;
+use super::action::{Action, Origin};
 use super::{Options, Steps};
 use crate::errno::Text;
 use crate::spec::{self, Problem, Process, Spec};
@@ -261,7 +261,8 @@ pub(crate) fn prepare(spec: &Spec, steps: &mut Steps<Action>) {
         .find_map(|entry| entry.strip_prefix("HOME="))
         .is_some_and(|home| !home.is_empty());
     if !home_is_set {
-        steps.push(Action::Home(user.uid), "/process/env");
+        let origin = Origin::of_optional(!process.env.is_empty(), "/process/env");
+        steps.push(Action::Home(user.uid), origin);
     }
     steps.push(Action::FindProgram, "/process/args/0");
 }

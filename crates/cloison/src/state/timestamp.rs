@@ -1,8 +1,9 @@
 //! The time of creation, as engines read it.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::fs::Timespec;
 use serde::{Deserialize, Serialize};
 
 /// A point in time as RFC 3339 with nanoseconds in UTC, for example `2026-08-22T10:00:00.123456789Z`.
@@ -16,7 +17,10 @@ pub struct Timestamp(String);
 impl Timestamp {
     /// Now, by `CLOCK_REALTIME`.
     pub fn now() -> Self {
-        Self::at(clock_gettime(ClockId::Realtime))
+        // A clock before 1970 is one that has not been set.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (tv_sec, tv_nsec) = (since.as_secs().cast_signed(), since.subsec_nanos().into());
+        Self::at(Timespec { tv_sec, tv_nsec })
     }
 
     /// The text.
