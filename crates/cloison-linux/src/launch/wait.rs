@@ -1,0 +1,79 @@
+//! What comes before the first step of a launch: the handshake with the runtime, and the wait for `start`.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use super::tape::Argument::{Data, Value};
+use super::tape::{POLICY_DESCRIPTOR, POLICY_HEAR, POLICY_JUMP, Tape};
+use super::{Handshake, Launch, TAG_HANDSHAKE, TAG_WAIT, Wait};
+use crate::Result;
+
+/// How long the process rests before it waits again, after a connection that was none: whatever the reason,
+/// waiting never keeps a CPU busy.
+const REST_NANOSECONDS: u64 = 1_000_000;
+
+/// What a process ends with that nobody has given the right answer.
+const EXIT_STATUS: u64 = 127;
+
+impl Tape {
+    /// Writes down the handshake and the wait of a launch. `EINVAL` where it has one of them, but no
+    /// descriptor.
+    pub(super) fn prepare_and_wait(&mut self, launch: &Launch) -> Result<()> {
+        let report = launch.report.as_ref().map(AsFd::as_fd).ok_or(Errno::INVAL);
+        if let Some(wait) = &launch.wait {
+            self.close_all_but(wait, report?);
+        }
+        if let Some(handshake) = launch.handshake {
+            self.handshake(handshake, report?);
+        }
+        if let Some(wait) = &launch.wait {
+            self.wait(wait, report?);
+        }
+        Ok(())
+    }
+
+    fn close_all_but(&mut self, wait: &Wait, report: BorrowedFd<'_>) {
+        let kept = wait.keep.iter().map(AsFd::as_fd).chain([wait.listener.as_fd(), report]);
+        let mut kept: Vec<u32> = kept.map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+        kept.sort_unstable();
+        self.close_from(TAG_WAIT, wait.close_from, &kept);
+    }
+
+    fn handshake(&mut self, Handshake { say, hear }: Handshake, report: BorrowedFd<'_>) {
+        let report = Value(report.as_raw_fd() as u64);
+        let byte = Data(self.bytes(&[say]));
+        // Not write(2), which would raise SIGPIPE where the runtime has gone.
+        let arguments = [report, byte, Value(1), Value(libc::MSG_NOSIGNAL as u64), Value(0), Value(0)];
+        self.call(TAG_HANDSHAKE, libc::SYS_sendto, &arguments);
+        self.hear(TAG_HANDSHAKE, report, hear, 2);
+        self.call(TAG_HANDSHAKE, libc::SYS_exit_group, &[Value(EXIT_STATUS)]);
+    }
+
+    /// A loop of six calls. The connection is put to the number of the report, which is the listener's in the
+    /// meantime: so the number is known to what comes later, is never given to another descriptor, and a
+    /// connection that says nothing is closed by the next turn.
+    fn wait(&mut self, wait: &Wait, report: BorrowedFd<'_>) {
+        let [listener, report] = [wait.listener.as_fd(), report].map(|fd| Value(fd.as_raw_fd() as u64));
+        let close_on_exec = Value(libc::O_CLOEXEC as u64);
+        let accepted = Value(u64::MAX); // until accept4(2) has put it there
+        let rest = [0, REST_NANOSECONDS].map(u64::to_ne_bytes).concat();
+        let rest = Data(self.bytes(&rest));
+
+        self.call(TAG_WAIT, libc::SYS_dup3, &[listener, report, close_on_exec]);
+        self.call(TAG_WAIT, libc::SYS_accept4, &[listener, Value(0), Value(0), close_on_exec]);
+        self.last_jump(POLICY_DESCRIPTOR, 4);
+        self.call(TAG_WAIT, libc::SYS_dup3, &[accepted, report, close_on_exec]);
+        self.call(TAG_WAIT, libc::SYS_close, &[accepted]);
+        self.hear(TAG_WAIT, report, wait.hear, 2);
+        self.call(TAG_WAIT, libc::SYS_ppoll, &[Value(0), Value(0), rest, Value(0), Value(0)]);
+        self.last_jump(POLICY_JUMP, -5);
+    }
+
+    /// Reads one byte, and goes on `further` entries from here if it is the right one.
+    fn hear(&mut self, tag: u32, socket: super::tape::Argument, right: u8, further: i32) {
+        let byte = Data(self.bytes(&[0]));
+        self.call(tag, libc::SYS_read, &[socket, byte, Value(1), Value(right.into())]);
+        self.last_jump(POLICY_HEAR, further);
+    }
+}
