@@ -15,7 +15,7 @@ use super::delete::destroy;
 use super::error::Doing as _;
 use super::{CgroupDriver, CreateOptions, Error, Runtime, sources};
 use crate::init::channel::{FromInit, ToInit};
-use crate::init::create::{Inheritance, birth};
+use crate::init::create::{Inheritance, Start, birth};
 use crate::plan::action::{Action, HostAction, IdMapping};
 use crate::plan::{CgroupView, HostFacts, Options, Plan};
 use crate::spec::{self, Spec};
@@ -42,11 +42,13 @@ impl Conception {
         let config = spec::read_file(&path)?;
         let spec = Spec::parse(&config, &path)?;
         let id = &options.id;
-        let cgroup = match runtime.cgroup {
-            CgroupDriver::Disabled => Record::disabled(),
+        let (layout, cgroup) = match runtime.cgroup {
+            CgroupDriver::Disabled => (layout_to_show(&spec), Record::disabled()),
             CgroupDriver::Cgroupfs | CgroupDriver::Systemd => {
                 let place = CgroupPath::new(spec.linux.cgroups_path.as_deref(), id.as_str())?;
-                Layout::detect_for(&place)?.place(&place)?
+                let layout = Layout::detect_for(&place)?;
+                let record = layout.place(&place)?;
+                (layout, record)
             }
         };
         let plan_options = Options {
@@ -56,7 +58,7 @@ impl Conception {
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,
         };
-        let plan = Plan::new(&spec, &plan_options, &facts(&spec, &cgroup))
+        let plan = Plan::new(&spec, &plan_options, &facts(&spec, &layout, &cgroup))
             .map_err(|problems| Error::Refused { path, problems })?;
         let state = State {
             version: LAYOUT,
@@ -76,47 +78,42 @@ impl Conception {
 }
 
 /// What the machine is like, as far as this configuration needs to know.
-fn facts(spec: &Spec, cgroup: &Record) -> HostFacts {
+fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts {
     let limits = crate::plan::process::limits(spec);
     HostFacts {
         own_cgroup: !matches!(cgroup, Record::Disabled(_)),
-        cgroups: match cgroup {
-            Record::Disabled(_) => view_of_own(spec),
-            Record::Unified(unified) => CgroupView::Unified(unified.directory.clone()),
-            Record::Legacy(legacy) => {
-                let all = legacy.directories.iter();
-                CgroupView::Legacy(
-                    all.map(|directory| (directory.controllers.join(","), directory.path.clone())).collect(),
-                )
-            }
-        },
+        cgroups: view(layout, cgroup),
         kcore: Path::new("/proc/kcore").exists(),
         privileged: rustix::process::geteuid().is_root(),
         hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),
     }
 }
 
-/// What a container without a cgroup of its own sees: the runtime's. Only looked for if the container mounts it.
-fn view_of_own(spec: &Spec) -> CgroupView {
+/// What a container sees of the hierarchies: its own cgroups, or the runtime's if it stays in those.
+fn view(layout: &Layout, cgroup: &Record) -> CgroupView {
+    match (layout, cgroup) {
+        (Layout::Absent, _) => CgroupView::None,
+        (Layout::Unified { mount, .. }, _) => CgroupView::Unified(mount.clone()),
+        (_, Record::Legacy(legacy)) => {
+            let all = legacy.directories.iter();
+            CgroupView::Legacy(all.map(|one| (one.controllers.join(","), one.path.clone())).collect())
+        }
+        (Layout::Legacy { hierarchies, .. }, _) => {
+            let all = hierarchies.iter();
+            CgroupView::Legacy(all.map(|one| (one.controllers.join(","), one.mount.join(&one.own))).collect())
+        }
+    }
+}
+
+/// The hierarchies of a machine where the container gets no cgroup of its own: only looked for if the container mounts them.
+fn layout_to_show(spec: &Spec) -> Layout {
     if !spec.mounts.iter().any(|mount| mount.kind.as_deref() == Some("cgroup")) {
-        return CgroupView::None;
+        return Layout::Absent;
     }
-    match Layout::detect() {
-        Ok(Layout::Unified { mount, own }) => {
-            CgroupView::Unified(own.map_or_else(|| mount.clone(), |own| mount.join(own)))
-        }
-        Ok(Layout::Legacy { hierarchies, .. }) => CgroupView::Legacy(
-            hierarchies
-                .iter()
-                .map(|one| (one.controllers.join(","), one.mount.join(&one.own)))
-                .collect(),
-        ),
-        Ok(Layout::Absent) => CgroupView::None,
-        Err(error) => {
-            log::debug!("no cgroups to show: {error}");
-            CgroupView::None
-        }
-    }
+    Layout::detect().unwrap_or_else(|error| {
+        log::debug!("no cgroups to show: {error}");
+        Layout::Absent
+    })
 }
 
 fn hard_limit(resource: Resource) -> u64 {
@@ -235,11 +232,11 @@ impl<'k> Birth<'k> {
         let kernel = self.kernel;
         let (ours, theirs) = kernel.socketpair().doing("making a socket for the init")?;
         let pad = seals.then(launch::prepare_pad).transpose().doing("preparing the launch")?;
-        let (start, mark) = match begin {
-            Begin::AtOnce => (None, None),
+        let start = match begin {
+            Begin::AtOnce => None,
             Begin::WhenStarted => {
                 let container = self.container()?;
-                (Some(container.listen_start()?), Some(container.mark_created()?))
+                Some((container.listen_start()?, container.mark_created()?))
             }
         };
         let entry = self.cgroup.cgroup().entry()?;
@@ -248,7 +245,9 @@ impl<'k> Birth<'k> {
             channel: theirs.as_fd(),
             cgroup: &tasks,
             sources,
-            start: start.as_ref().map(AsFd::as_fd),
+            start: start
+                .as_ref()
+                .map(|(listener, mark)| Start { listener: listener.as_fd(), mark: mark.as_fd() }),
             pad: pad.as_ref().map(AsFd::as_fd),
         };
         let user = self.plan.container.iter().find_map(|step| match &step.action {
@@ -272,7 +271,7 @@ impl<'k> Birth<'k> {
                 }
             }
             Fork::Parent { pid, pidfd } => {
-                drop((theirs, mark, start));
+                drop((theirs, start));
                 self.init = Some(FirstBorn { pid, pidfd, channel: ours });
                 if user.is_some() {
                     self.adopt()?;

@@ -49,5 +49,5 @@ fn program_of(container: &Container, id: &ContainerId) -> Result<Program, Error>
         no_new_keyring: false,
         preserve_fds: 0,
     };
-    Ok(Program::of(&spec, &options, &mut Vec::new()))
+    Ok(Program::of(&spec, &options))
 }

@@ -69,7 +69,7 @@ pub enum CgroupView {
     /// None.
     #[default]
     None,
-    /// cgroup v2: the container's own directory on the host.
+    /// cgroup v2: where the hierarchy is mounted on the host.
     Unified(PathBuf),
     /// cgroup v1, maybe with a v2 hierarchy beside: for each hierarchy its name (`cpu,cpuacct`, `name=systemd`) and the container's
     /// own directory on the host.
@@ -112,7 +112,7 @@ impl Plan {
         Ok(Self {
             host: host_side(spec, &container, &namespaces, facts),
             container,
-            program: Program::of(spec, options, &mut warnings),
+            program: Program::of(spec, options),
             joins_user_namespace: namespaces.joins(NamespaceFlags::USER),
             terminal: spec.process.terminal,
             rootfs,

@@ -69,8 +69,8 @@ pub(crate) fn mounts(
         let is_cgroup =
             matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup");
         match &facts.cgroups {
-            CgroupView::Unified(own) if is_cgroup => {
-                steps.push(Action::Mount(Box::new(unified_cgroup(step, own, namespaces))), origin);
+            CgroupView::Unified(mount) if is_cgroup => {
+                steps.push(Action::Mount(Box::new(unified_cgroup(step, mount, namespaces))), origin);
             }
             CgroupView::Legacy(hierarchies) if is_cgroup => {
                 legacy_cgroups(&step, hierarchies, namespaces, &origin, steps);
@@ -149,16 +149,16 @@ fn mount_step(bundle: &Path, mount: &Mount) -> MountStep {
     MountStep { destination, source, options, read_only_late }
 }
 
-/// cgroup v2: the whole hierarchy, which a cgroup namespace narrows to the container's own. Without one only the container's own
-/// directory is shown by a bind mount, where the kernel refuses a mount (a user namespace without a cgroup namespace).
-fn unified_cgroup(mut step: MountStep, own: &Path, namespaces: &Namespaces) -> MountStep {
+/// cgroup v2: the whole hierarchy, which a cgroup namespace narrows to the container's own. In a user namespace without one the
+/// kernel refuses to mount it, and the host's mount is bound: `/proc/self/cgroup` has paths that begin there.
+fn unified_cgroup(mut step: MountStep, host: &Path, namespaces: &Namespaces) -> MountStep {
     let can_mount = namespaces.has(NamespaceFlags::CGROUP) || !namespaces.has(NamespaceFlags::USER);
     if can_mount {
         step.source = MountSource::FileSystem { fs_type: "cgroup2".to_owned(), source: "cgroup".to_owned() };
     } else {
         step.options.bind = Some(true);
         step.options.data.clear();
-        step.source = MountSource::Bind(own.to_owned());
+        step.source = MountSource::Bind(host.to_owned());
     }
     step
 }

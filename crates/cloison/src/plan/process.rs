@@ -13,7 +13,7 @@ use cloison_linux::{Resource, Rlimit};
 use super::action::{Action, Origin};
 use super::{Options, Steps};
 use crate::errno::Text;
-use crate::spec::{self, Problem, Process, Spec};
+use crate::spec::{self, Process, Spec};
 
 /// What is executed at the end of a container's birth.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,7 @@ impl Program {
     pub fn launch_steps(&self) -> Vec<LaunchStep> {
         let Capabilities { bounding, effective, permitted, inheritable, ambient } = self.capabilities;
         let mut steps = Vec::with_capacity(16);
-        steps.push(LaunchStep::CloseFrom(3 + self.preserve_fds));
+        steps.push(LaunchStep::CloseFrom(self.first_closed()));
         steps.extend(self.limits.iter().map(|(resource, limit)| LaunchStep::Limit(*resource, *limit)));
         steps.push(LaunchStep::LimitBounding(bounding));
         steps.push(LaunchStep::SetGroups(self.groups.clone()));
@@ -86,6 +86,11 @@ impl Program {
         steps
     }
 
+    /// The number of the first descriptor that the program does not inherit.
+    pub fn first_closed(&self) -> u32 {
+        3 + self.preserve_fds
+    }
+
     /// A failed launch in the words that engines look for.
     pub fn describe(&self, failure: launch::Failure) -> String {
         match failure.at {
@@ -103,7 +108,7 @@ impl Program {
     }
 
     /// Reads `/process`.
-    pub(crate) fn of(spec: &Spec, options: &Options, warnings: &mut Vec<Problem>) -> Self {
+    pub(crate) fn of(spec: &Spec, options: &Options) -> Self {
         let process = &spec.process;
         Self {
             args: process.args.iter().map(|arg| c_string(arg)).collect(),
@@ -111,7 +116,7 @@ impl Program {
             uid: process.user.uid,
             gid: process.user.gid,
             groups: process.user.additional_gids.clone(),
-            capabilities: capabilities(process, warnings),
+            capabilities: capabilities(process),
             no_new_privileges: process.no_new_privileges,
             limits: limits(spec),
             preserve_fds: options.preserve_fds,
@@ -202,7 +207,7 @@ pub fn limits(spec: &Spec) -> Vec<(Resource, Rlimit)> {
     spec.process.rlimits.iter().map(limit).collect()
 }
 
-fn capabilities(process: &Process, warnings: &mut Vec<Problem>) -> Capabilities {
+fn capabilities(process: &Process) -> Capabilities {
     let Some(wanted) = &process.capabilities else { return Capabilities::default() };
     let set = |names: &[String]| {
         names.iter().filter_map(|name| Capability::from_name(name)).collect::<CapabilitySet>()
@@ -210,17 +215,8 @@ fn capabilities(process: &Process, warnings: &mut Vec<Problem>) -> Capabilities 
     let permitted = set(&wanted.permitted);
     let inheritable = set(&wanted.inheritable);
     let asked = set(&wanted.ambient);
-    // prctl(2): a capability can be ambient only while it is both permitted and inheritable.
+    // prctl(2): a capability can be ambient only while it is both permitted and inheritable. Many configurations ask for more.
     let ambient = asked.intersection(permitted).intersection(inheritable);
-    if ambient != asked {
-        warnings.push(Problem {
-            pointer: "/process/capabilities/ambient".to_owned(),
-            message: format!(
-                "{} cannot be ambient without being permitted and inheritable; not raised",
-                asked.difference(ambient)
-            ),
-        });
-    }
     Capabilities {
         bounding: set(&wanted.bounding),
         effective: set(&wanted.effective),
