@@ -94,17 +94,18 @@ fn wait_for(first: &FirstBorn, signals: &SignalFd, mut relay: Option<Relay>) -> 
                 (signal, _) => forward(first, signal),
             }
         }
-        match &mut relay {
-            None => drop(poll(&mut [PollFd::new(signals, PollFlags::IN)], None).doing("waiting for a signal")?),
-            Some(serving) => match serving.turn(signals) {
-                Ok(Flow::Goes) => {}
-                Ok(Flow::HungUp) => relay = None,
-                // Not the end of the run: a container that nobody waits for would be left behind.
-                Err(error) => {
-                    log::error!("hanging up the container's terminal: {error}");
-                    relay = None;
-                }
-            },
+        let Some(serving) = &mut relay else {
+            poll(&mut [PollFd::new(signals, PollFlags::IN)], None).doing("waiting for a signal")?;
+            continue;
+        };
+        match serving.turn(signals) {
+            Ok(Flow::Goes) => {}
+            Ok(Flow::HungUp) => relay = None,
+            // Not the end of the run: a container that nobody waits for would be left behind.
+            Err(error) => {
+                log::error!("hanging up the container's terminal: {error}");
+                relay = None;
+            }
         }
     }
 }
