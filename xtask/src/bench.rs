@@ -13,6 +13,9 @@ use crate::{Result, build, command};
 /// # Errors
 /// When the build fails, when we are not root, or when a runtime fails.
 pub(crate) fn bench(rounds: usize) -> Result<()> {
+    if rounds == 0 {
+        return Err("there is no median of nothing".into());
+    }
     if !command::as_root()?.is_empty() {
         return Err("please run this as root: sudo would be measured too".into());
     }
@@ -20,9 +23,12 @@ pub(crate) fn bench(rounds: usize) -> Result<()> {
     let others = ["runc", "crun"].iter().filter_map(|name| command::find(name));
     let runtimes: Vec<PathBuf> = std::iter::once(ours.clone()).chain(others).collect();
     let directory = std::env::temp_dir().join(format!("cloison-bench-{}", std::process::id()));
-    let measured = bundle(&ours, &directory).and_then(|()| measure(&runtimes, &directory, rounds));
+    let measured = bundle(&ours, &directory).and_then(|()| {
+        let runtimes = those_that_run(runtimes, &directory)?;
+        measure(&runtimes, &directory, rounds).map(|times| (runtimes, times))
+    });
     fs::remove_dir_all(&directory)?;
-    let mut times = measured?;
+    let (runtimes, mut times) = measured?;
 
     let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
     println!("run of a static true, {rounds} rounds, interleaved");
@@ -54,26 +60,46 @@ fn bundle(runtime: &Path, directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Leaves out, and says so, what cannot run the bundle on this machine; but ours has to. Fills the caches besides.
+fn those_that_run(runtimes: Vec<PathBuf>, directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut running = Vec::new();
+    for runtime in runtimes {
+        let output = run(&runtime, directory).stderr(Stdio::piped()).output()?;
+        if output.status.success() {
+            running.push(runtime);
+        } else {
+            let reason = String::from_utf8_lossy(&output.stderr);
+            let sentence = format!("{} cannot run here: {}", runtime.display(), reason.trim());
+            if running.is_empty() {
+                return Err(sentence.into());
+            }
+            println!("skipped: {sentence}");
+        }
+    }
+    Ok(running)
+}
+
 fn measure(runtimes: &[PathBuf], directory: &Path, rounds: usize) -> Result<Vec<Vec<Duration>>> {
     let mut times = vec![Vec::with_capacity(rounds); runtimes.len()];
-    // The first round fills the caches and does not count.
-    for round in 0..=rounds {
+    for _ in 0..rounds {
         for (runtime, times) in runtimes.iter().zip(&mut times) {
-            let mut run = Command::new(runtime);
-            run.arg("--root").arg(directory.join("state")).args(["run", "cloison-bench"]);
-            run.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut run = run(runtime, directory);
             let begun = Instant::now();
             let status = run.status()?;
-            let time = begun.elapsed();
+            times.push(begun.elapsed());
             if !status.success() {
                 return Err(format!("{} run: {status}", runtime.display()).into());
-            }
-            if round > 0 {
-                times.push(time);
             }
         }
     }
     Ok(times)
+}
+
+fn run(runtime: &Path, directory: &Path) -> Command {
+    let mut run = Command::new(runtime);
+    run.arg("--root").arg(directory.join("state")).args(["run", "cloison-bench"]);
+    run.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    run
 }
 
 /// The median in milliseconds; the times are sorted afterwards.

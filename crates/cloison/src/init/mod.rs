@@ -7,9 +7,9 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`create`] | the story of a container's birth: each line is one step |
-//! | [`rootfs`] | mounts, devices, masked paths, the change of root |
-//! | [`security`] | namespaces, keyring, sysctls: what stands between the container and the host |
-//! | [`program`] | finding the program, `HOME`, the working directory, the launch |
+//! | `rootfs` | mounts, devices, masked paths, the change of root |
+//! | `security` | namespaces, keyring, sysctls: what stands between the container and the host |
+//! | `program` | finding the program, `HOME`, the working directory, the launch |
 //! | [`channel`] | what the init and the runtime say to each other |
 //! | [`error`] | what can go wrong |
 
