@@ -200,6 +200,4 @@ pub trait Kernel {
     fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()>;
     /// One message of at most 64 KiB; empty at the end of the stream.
     fn receive(&self, socket: BorrowedFd<'_>) -> Result<Message>;
-    /// `accept4(2)`.
-    fn accept(&self, socket: BorrowedFd<'_>) -> Result<OwnedFd>;
 }

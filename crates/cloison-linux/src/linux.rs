@@ -301,8 +301,4 @@ impl Kernel for Linux {
     fn receive(&self, socket: BorrowedFd<'_>) -> Result<Message> {
         socket::receive(socket)
     }
-
-    fn accept(&self, socket: BorrowedFd<'_>) -> Result<OwnedFd> {
-        socket::accept(socket)
-    }
 }

@@ -409,11 +409,6 @@ impl Kernel for Fake {
         let end = Message { bytes: Vec::new(), fd: None };
         Ok(self.state().messages.pop_front().unwrap_or(end))
     }
-
-    fn accept(&self, socket: BorrowedFd<'_>) -> Result<OwnedFd> {
-        asked!(self, "accept", self.name(socket));
-        self.named(format!("connection of {}", self.name(socket)))
-    }
 }
 
 impl Fake {

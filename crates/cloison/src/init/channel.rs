@@ -20,23 +20,27 @@ pub enum ToInit {
 }
 
 impl ToInit {
-    const ALL: [(Self, u8); 3] = [(Self::Mapped, b'm'), (Self::Committed, b'c'), (Self::Start, b's')];
+    const ALL: [Self; 3] = [Self::Mapped, Self::Committed, Self::Start];
+
+    /// What is sent for it.
+    pub(super) fn byte(self) -> u8 {
+        match self {
+            Self::Mapped => b'm',
+            Self::Committed => b'c',
+            Self::Start => b's',
+        }
+    }
 
     /// Sends it.
     pub fn send(self, kernel: &dyn Kernel, socket: BorrowedFd<'_>) -> Result<(), Errno> {
-        let byte = Self::ALL.iter().find(|(message, _)| *message == self).map_or(0, |(_, byte)| *byte);
-        kernel.send(socket, &[byte], None)
+        kernel.send(socket, &[self.byte()], None)
     }
 
     /// Receives one; none at the end of the stream.
     pub fn receive(kernel: &dyn Kernel, socket: BorrowedFd<'_>) -> Result<Option<Self>, Errno> {
         let message = kernel.receive(socket)?;
         let Some(first) = message.bytes.first() else { return Ok(None) };
-        Self::ALL
-            .iter()
-            .find(|(_, byte)| byte == first)
-            .map(|(message, _)| Some(*message))
-            .ok_or(Errno::PROTO)
+        Self::ALL.into_iter().find(|message| message.byte() == *first).map(Some).ok_or(Errno::PROTO)
     }
 }
 
@@ -59,7 +63,8 @@ pub enum FromInit {
 
 const PROCESS: u8 = b'p';
 const TERMINAL: u8 = b't';
-const READY: u8 = b'r';
+/// Said by the launch.
+pub(super) const READY: u8 = b'r';
 const FAILED: u8 = b'f';
 
 /// Fills a failure up so that it is never as short as a report of the launch, which has no first byte of its own.
@@ -83,11 +88,6 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl FromInit {
-    /// Tells that everything is made.
-    pub fn send_ready(kernel: &dyn Kernel, socket: BorrowedFd<'_>) -> Result<(), Errno> {
-        kernel.send(socket, &[READY], None)
-    }
-
     /// Hands over the terminal's master.
     pub fn send_terminal(
         kernel: &dyn Kernel,

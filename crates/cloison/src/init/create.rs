@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cloison_linux::{Errno, Kernel, namespace::NamespaceFlags};
 
-use super::channel::{Failure, FromInit, ToInit};
+use super::channel::{Failure, ToInit};
 use super::error::{Doing, Error};
 use super::rootfs::{Root, console, device, hide, mount, pivot};
 use super::{program, security};
@@ -21,10 +21,19 @@ pub struct Inheritance<'a> {
     pub cgroup: &'a [BorrowedFd<'a>],
     /// The sources of bind mounts that only the host's side could open: index among the plan's mounts, detached mount.
     pub sources: &'a [(usize, OwnedFd)],
-    /// Where `start` connects; none if the program runs at once.
-    pub start: Option<BorrowedFd<'a>>,
+    /// What the program waits for; none if it runs at once.
+    pub start: Option<Start<'a>>,
     /// The sealed code of the launch.
     pub pad: Option<BorrowedFd<'a>>,
+}
+
+/// What a container has that is created, and not yet running.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// Where `start` connects.
+    pub listener: BorrowedFd<'a>,
+    /// What says "created" for as long as it is open.
+    pub mark: BorrowedFd<'a>,
 }
 
 /// Runs the container's side of a plan. Comes back only if it fails.
@@ -35,7 +44,7 @@ pub fn birth(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> F
             return failure(&error, Some(step));
         }
     }
-    match init.wait_and_launch() {
+    match init.launch() {
         Ok(never) => match never {},
         Err(error) => failure(&error, None),
     }
@@ -216,32 +225,15 @@ impl<'a> Init<'a> {
         Ok(())
     }
 
-    fn wait_and_launch(self) -> Result<Never, Error> {
-        let (kernel, channel) = (self.kernel, self.inherited.channel);
-        FromInit::send_ready(kernel, channel).doing(|| "telling the runtime")?;
-        if ToInit::receive(kernel, channel).doing(|| "waiting for the runtime")? != Some(ToInit::Committed) {
-            return Err(Error::Orphaned);
-        }
-        let started = self.inherited.start.map(|listener| wait_for_start(kernel, listener)).transpose()?;
-        let report = started.as_ref().map_or(channel, AsFd::as_fd);
+    /// What is left is done without a line of ours in memory: telling the runtime that all is made, waiting for its word and for
+    /// `start`, and becoming the program (CVE-2019-5736).
+    fn launch(self) -> Result<Never, Error> {
         let env = program::environment(&self.plan.program.env, self.home);
-        let launch = program::launch(self.plan, self.candidates, env, self.inherited.pad, report)?;
-        Err(Error::Call { doing: "launching the program".to_owned(), errno: kernel.launch(launch) })
+        let launch = program::launch(self.plan, self.candidates, env, self.inherited)?;
+        Err(Error::Call { doing: "launching the program".to_owned(), errno: self.kernel.launch(launch) })
     }
 }
 
 fn root<'r, 'k>(root: Option<&'r Root<'k>>) -> Result<&'r Root<'k>, Error> {
     root.ok_or_else(|| Error::Refused("the plan has no root file system before this step".to_owned()))
-}
-
-/// Waits until somebody connects and says so. A `start` that dies in between changes nothing: the next one is waited for.
-fn wait_for_start(kernel: &dyn Kernel, listener: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
-    loop {
-        let connection = kernel.accept(listener).doing(|| "waiting for start")?;
-        match ToInit::receive(kernel, connection.as_fd()) {
-            Ok(Some(ToInit::Start)) => return Ok(connection),
-            Ok(_) | Err(Errno::CONNRESET) => log::debug!("start has gone without a word"),
-            Err(errno) => return Err(errno).doing(|| "waiting for start"),
-        }
-    }
 }

@@ -5,9 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use cloison_linux::launch::{Launch, LaunchProgram};
+use cloison_linux::launch::{Handshake, Launch, LaunchProgram, Wait};
 use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags};
 
+use super::channel::{self, ToInit};
+use super::create::{Inheritance, Start};
 use super::error::{Doing, Error};
 use super::rootfs::{Root, is_null};
 use crate::plan::{Plan, Program};
@@ -159,21 +161,27 @@ pub(super) fn launch(
     plan: &Plan,
     candidates: Vec<CString>,
     env: Vec<CString>,
-    pad: Option<BorrowedFd<'_>>,
-    report: BorrowedFd<'_>,
+    inherited: &Inheritance<'_>,
 ) -> Result<Launch, Error> {
     let own = |fd: BorrowedFd<'_>| -> Result<OwnedFd, Error> {
         let copy = fd.try_clone_to_owned();
         copy.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
             .doing(|| "preparing the launch")
     };
+    let wait = |start: Start<'_>| -> Result<Wait, Error> {
+        let (listener, keep) = (own(start.listener)?, vec![own(start.mark)?]);
+        let close_from = plan.program.first_closed();
+        Ok(Wait { listener, hear: ToInit::Start.byte(), keep, close_from })
+    };
     Ok(Launch {
         steps: plan.program.launch_steps(),
         program: LaunchProgram { candidates },
         args: plan.program.args.clone(),
         env,
-        report: Some(own(report)?),
-        pad: pad.map(own).transpose()?,
+        report: Some(own(inherited.channel)?),
+        handshake: Some(Handshake { say: channel::READY, hear: ToInit::Committed.byte() }),
+        wait: inherited.start.map(wait).transpose()?,
+        pad: inherited.pad.map(own).transpose()?,
     })
 }
 
