@@ -126,9 +126,6 @@ fn mount_step(bundle: &Path, mount: &Mount) -> MountStep {
     let destination = clean(&mount.destination);
     let fs_type = mount.kind.as_deref().unwrap_or("");
     let source_name = mount.source.clone().filter(|source| !source.is_empty());
-    if mount.is_bind() && options.bind.is_none() {
-        options.bind = Some(false);
-    }
     let source = if options.bind.is_some() {
         MountSource::Bind(bundle.join(source_name.unwrap_or_default()))
     } else {

@@ -65,11 +65,7 @@ impl Namespaces {
 
     /// What is made once the init is root of its user namespace: the message queues of an IPC namespace belong to whoever makes it.
     pub fn after_becoming_root(&self) -> NamespaceFlags {
-        if self.has(NamespaceFlags::USER) {
-            self.new & NamespaceFlags::IPC
-        } else {
-            NamespaceFlags::empty()
-        }
+        if self.has(NamespaceFlags::USER) { self.new & NamespaceFlags::IPC } else { NamespaceFlags::empty() }
     }
 
     /// The steps that enter existing namespaces, but for two: the PID namespace is entered by the host's side (setns(2) moves only

@@ -1,0 +1,272 @@
+//! Mounts, propagation, devices, masked paths.
+
+use cloison_linux::{MountAttrFlags, MountPropagationFlags};
+
+use super::*;
+use crate::plan::action::MountSource;
+use crate::plan::mounts::clean;
+use crate::spec::{Device, DeviceType, MOUNT_OPTIONS, Mount, Propagation};
+
+fn mount(destination: &str, kind: Option<&str>, source: Option<&str>, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.into(),
+        kind: kind.map(Into::into),
+        source: source.map(Into::into),
+        options: options.iter().map(|&option| option.into()).collect(),
+        ..Mount::default()
+    }
+}
+
+/// How the plan of one more mount prints it.
+fn printed(mount: Mount) -> String {
+    let mut spec = example();
+    spec.mounts = vec![mount];
+    let lines = container(&plan(&spec));
+    lines.into_iter().find(|line| line.ends_with("[/mounts/0]")).expect("a mount")
+}
+
+#[test]
+fn a_mount_prints_all_that_is_done() {
+    for (entry, expected) in [
+        (mount("/a", None, Some("/b"), &["rbind", "ro", "rslave"]), "rbind /b on /a ro rslave"),
+        (mount("/a", Some("bind"), Some("b"), &["bind"]), "bind /bundle/b on /a"),
+        (
+            mount("/a", Some("none"), Some("/b"), &["bind", "rro", "nodev"]),
+            "bind /b on /a nodev recursively ro",
+        ),
+        (mount("/a", None, None, &["remount", "ro", "noatime"]), "remount /a ro,noatime"),
+        (
+            mount("/a", Some("ext4"), Some("/dev/x"), &["sync", "data=ordered"]),
+            "mount ext4 on /a sync (data=ordered)",
+        ),
+        (mount("/a", Some("ext4"), Some("/dev/x"), &["iversion"]), "mount ext4 on /a flags 0x800000"),
+        (
+            mount("/a", Some("tmpfs"), None, &["tmpcopyup", "ro", "norelatime"]),
+            "mount tmpfs on /a relatime with a copy of what it covers ro later",
+        ),
+    ] {
+        assert_eq!(printed(entry), format!("{expected}  [/mounts/0]"));
+    }
+}
+
+#[test]
+fn destinations_are_absolute_and_without_dots() {
+    for (destination, expected) in
+        [("a/b", "/a/b"), ("/a//b/", "/a/b"), ("/a/../../b/./c", "/b/c"), ("../..", "/"), ("", "/")]
+    {
+        assert_eq!(clean(destination), PathBuf::from(expected), "{destination:?}");
+    }
+}
+
+#[test]
+fn every_option_that_is_known_to_the_reader_is_one_of_the_plan() {
+    let names: Vec<_> = mount_options::names().filter(|name| !spec::ID_MAP_OPTIONS.contains(name)).collect();
+    assert_eq!(names, MOUNT_OPTIONS);
+}
+
+#[test]
+fn a_source_of_a_file_system_is_its_type_if_nothing_is_said() {
+    let mut spec = example();
+    spec.mounts =
+        vec![mount("/a", Some("tmpfs"), Some(""), &[]), mount("/b", Some("tmpfs"), Some("shm"), &[])];
+    let plan = plan(&spec);
+    let source = |name: &str| MountSource::FileSystem { fs_type: "tmpfs".into(), source: name.into() };
+    assert_eq!(mount_at(&plan, "/a").source, source("tmpfs"));
+    assert_eq!(mount_at(&plan, "/b").source, source("shm"));
+}
+
+#[test]
+fn a_tmpfs_and_dev_are_read_only_only_after_everything_is_in_them() {
+    let mut spec = example();
+    spec.mounts
+        .iter_mut()
+        .filter(|entry| entry.destination == "/dev")
+        .for_each(|entry| entry.options.push("ro".into()));
+    spec.mounts.push(mount("/etc", Some("tmpfs"), None, &["ro"]));
+    spec.mounts.push(mount("/mnt", Some("ext4"), Some("/dev/x"), &["ro"]));
+    let plan = plan(&spec);
+    for (path, late) in [("/dev", true), ("/etc", true), ("/mnt", false), ("/sys", false)] {
+        let step = mount_at(&plan, path);
+        assert_eq!(step.read_only_late, late, "{path}");
+        assert_eq!(step.options.attributes.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY), !late, "{path}");
+        assert_eq!(step.options.read_only, (!late).then_some(true), "{path}: nor is its super block");
+    }
+    let late = place(&plan, "make read-only what had to stay writable");
+    assert!(late > place(&plan, "terminal") && late > place(&plan, "link /dev/core"));
+    assert!(!container(&super::plan(&example())).iter().any(|line| line.contains("had to stay writable")));
+}
+
+#[test]
+fn propagation_of_the_root_is_as_asked_and_never_shared_with_the_mount_below() {
+    use Propagation::{
+        Private, RecursivePrivate, RecursiveShared, RecursiveSlave, RecursiveUnbindable, Shared, Slave,
+        Unbindable,
+    };
+
+    // Asked for; the host's mounts, the mount below the root, the new root; whether unmounting could reach the host.
+    for (asked, host, parent, root, guarded) in [
+        (None, "rslave", "slave", None, false),
+        (Some(Private), "private", "private", None, true),
+        (Some(RecursivePrivate), "rprivate", "private", None, false),
+        (Some(Slave), "slave", "slave", None, true),
+        (Some(RecursiveSlave), "rslave", "slave", None, false),
+        (Some(Shared), "shared", "private", Some("shared"), true),
+        (Some(RecursiveShared), "rshared", "private", Some("rshared"), true),
+        (Some(Unbindable), "unbindable", "private", Some("unbindable"), true),
+        (Some(RecursiveUnbindable), "runbindable", "private", Some("runbindable"), true),
+    ] {
+        let mut spec = example();
+        spec.linux.rootfs_propagation = asked;
+        let plan = plan(&spec);
+        place(&plan, &format!("make the host's mounts {host}  ["));
+        place(&plan, &format!("bind the root file system /bundle/rootfs on itself, its parent {parent}  ["));
+        let lines = container(&plan);
+        let found: Vec<_> =
+            lines.iter().filter_map(|line| line.strip_suffix("  [/linux/rootfsPropagation]")).collect();
+        let new_root: Vec<_> = root.iter().map(|root| format!("make / {root}")).collect();
+        let expected: Vec<_> =
+            asked.iter().map(|_| format!("make the host's mounts {host}")).chain(new_root).collect();
+        assert_eq!(found, expected, "{asked:?}");
+        let guard = plan.container.iter().find_map(|step| match step.action {
+            Action::PivotRoot { host_may_be_shared } => Some(host_may_be_shared),
+            _ => None,
+        });
+        assert_eq!(guard, Some(guarded), "{asked:?}");
+    }
+    let (host, _) = mounts::host_propagation(None);
+    assert!(host.contains(MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM));
+}
+
+fn legacy() -> HostFacts {
+    let hierarchies = [
+        ("memory", "/sys/fs/cgroup/memory/c1"),
+        ("cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct/c1"),
+        ("name=systemd", "/sys/fs/cgroup/systemd/c1"),
+        ("name=elogind", "/sys/fs/cgroup/elogind/c1"),
+    ];
+    let hierarchies = hierarchies.map(|(name, path)| (name.to_owned(), path.into())).into();
+    HostFacts { cgroups: CgroupView::Legacy(hierarchies), ..facts() }
+}
+
+fn cgroup_mounts(spec: &Spec, facts: &HostFacts) -> Vec<String> {
+    let lines = container(&plan_with(spec, &options(), facts));
+    lines.iter().filter_map(|line| line.strip_suffix("  [/mounts/6]")).map(str::to_owned).collect()
+}
+
+#[test]
+fn v1_shows_each_hierarchy_by_its_controllers_or_its_name_in_a_cgroup_namespace() {
+    assert_eq!(
+        cgroup_mounts(&example(), &legacy()),
+        [
+            "mount tmpfs on /sys/fs/cgroup nosuid,nodev,noexec (mode=755) ro later",
+            "mount cgroup on /sys/fs/cgroup/memory ro,nosuid,nodev,noexec (memory)",
+            "mount cgroup on /sys/fs/cgroup/cpu,cpuacct ro,nosuid,nodev,noexec (cpu,cpuacct)",
+            "mount cgroup on /sys/fs/cgroup/systemd ro,nosuid,nodev,noexec (none,name=systemd)",
+            "mount cgroup on /sys/fs/cgroup/elogind ro,nosuid,nodev,noexec (none,name=elogind)",
+            "link /sys/fs/cgroup/cpu -> cpu,cpuacct",
+            "link /sys/fs/cgroup/cpuacct -> cpu,cpuacct",
+        ]
+    );
+}
+
+#[test]
+fn v1_without_a_cgroup_namespace_binds_only_the_containers_own_directories() {
+    let mut spec = example();
+    leave_out(&mut spec, NamespaceType::Cgroup);
+    let shown = cgroup_mounts(&spec, &legacy());
+    assert_eq!(
+        shown[1..5],
+        [
+            "rbind /sys/fs/cgroup/memory/c1 on /sys/fs/cgroup/memory ro,nosuid,nodev,noexec",
+            "rbind /sys/fs/cgroup/cpu,cpuacct/c1 on /sys/fs/cgroup/cpu,cpuacct ro,nosuid,nodev,noexec",
+            "rbind /sys/fs/cgroup/systemd/c1 on /sys/fs/cgroup/systemd ro,nosuid,nodev,noexec",
+            "rbind /sys/fs/cgroup/elogind/c1 on /sys/fs/cgroup/elogind ro,nosuid,nodev,noexec",
+        ]
+    );
+}
+
+#[test]
+fn a_writable_v1_mount_stays_writable() {
+    let mut spec = example();
+    spec.mounts[6].options.retain(|option| option != "ro");
+    let shown = cgroup_mounts(&spec, &legacy());
+    assert!(shown.iter().all(|line| !line.contains(" ro")), "{shown:#?}");
+}
+
+#[test]
+fn v2_is_mounted_or_bound_where_the_kernel_would_refuse_a_mount() {
+    let mut spec = example();
+    let mounted = ["mount cgroup2 on /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime"];
+    assert_eq!(cgroup_mounts(&spec, &facts()), mounted);
+    leave_out(&mut spec, NamespaceType::Cgroup);
+    assert_eq!(cgroup_mounts(&spec, &facts()), mounted);
+
+    let mut spec = example_with_user_namespace();
+    assert_eq!(cgroup_mounts(&spec, &facts()), mounted);
+    leave_out(&mut spec, NamespaceType::Cgroup);
+    let bound = ["rbind /sys/fs/cgroup/c1 on /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime"];
+    assert_eq!(cgroup_mounts(&spec, &facts()), bound);
+}
+
+#[test]
+fn a_cgroup_mount_on_a_machine_without_cgroups_is_left_to_the_kernel_to_refuse() {
+    let facts = HostFacts { cgroups: CgroupView::None, own_cgroup: false, ..facts() };
+    assert_eq!(
+        cgroup_mounts(&example(), &facts),
+        ["mount cgroup on /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime"]
+    );
+}
+
+fn device(path: &str, kind: DeviceType) -> Device {
+    Device {
+        path: path.into(),
+        kind,
+        major: 10,
+        minor: 229,
+        file_mode: Some(0o4640),
+        uid: Some(7),
+        gid: None,
+    }
+}
+
+#[test]
+fn devices_are_added_and_override_the_default_ones() {
+    let mut spec = example();
+    spec.linux.devices = vec![
+        device("/dev/fuse", DeviceType::Character),
+        device("/dev/./null", DeviceType::Block),
+        device("/dev/pipe", DeviceType::Fifo),
+        device("/dev//ptmx", DeviceType::Character),
+    ];
+    assert_eq!(
+        changes(&spec),
+        [
+            "-make device /dev/null c 1:3 mode 666 owner 0:0  [runtime]",
+            "+make device /dev/fuse c 10:229 mode 4640 owner 7:0  [/linux/devices/0]",
+            "+make device /dev/null b 10:229 mode 4640 owner 7:0  [/linux/devices/1]",
+            "+make device /dev/pipe p 10:229 mode 4640 owner 7:0  [/linux/devices/2]",
+        ],
+        "the multiplexer of the terminals is the container's own"
+    );
+}
+
+#[test]
+fn nothing_is_made_in_a_dev_that_is_bound() {
+    let mut spec = example();
+    spec.linux.devices = vec![device("/dev/fuse", DeviceType::Character)];
+    spec.mounts = vec![mount("/dev/", Some("bind"), Some("/dev"), &["rbind"])];
+    let lines = container(&plan(&spec));
+    let made =
+        |line: &&String| line.contains("device") || line.contains("link") || line.contains("streams on");
+    assert_eq!(lines.iter().filter(made).count(), 0, "{lines:#?}");
+}
+
+#[test]
+fn paths_are_masked_and_read_only_after_the_root_is_changed_and_all_is_mounted() {
+    let plan = plan(&example());
+    let last_mount = plan.container.iter().rposition(|step| matches!(step.action, Action::Mount(_))).unwrap();
+    let pivot = place(&plan, "pivot_root");
+    let read_only = place(&plan, "make /proc/bus read-only");
+    assert!(last_mount < pivot && pivot < read_only && read_only < place(&plan, "mask "));
+    assert!(place(&plan, "mask ") < place(&plan, "find the program"));
+}

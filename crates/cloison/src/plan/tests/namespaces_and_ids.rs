@@ -1,0 +1,269 @@
+//! Namespaces made and joined, id maps, clocks.
+
+use super::*;
+use crate::plan::action::BindSource;
+use crate::spec::{Mount, TimeOffset};
+
+#[test]
+fn a_joined_namespace_is_entered_and_not_made() {
+    use NamespaceType::{Ipc, Mount, Network, Uts};
+
+    for (kind, name, made_now) in [
+        (Network, "network", "pid,mnt,ipc,uts"),
+        (Ipc, "ipc", "pid,net,mnt,uts"),
+        (Uts, "uts", "pid,net,mnt,ipc"),
+        (Mount, "mount", "pid,net,ipc,uts"),
+    ] {
+        let mut spec = example();
+        join(&mut spec, kind);
+        let plan = plan(&spec);
+        let clone = format!("start the init with new namespaces: {made_now}  [/linux/namespaces]");
+        assert_eq!(host(&plan)[1], clone, "{name}");
+        let step = &plan.container[0];
+        assert!(
+            matches!(&step.action, Action::JoinNamespace(_, path) if path == Path::new(&format!("/run/ns/{name}")))
+        );
+        assert_eq!(step.origin.to_string(), "/linux/namespaces/5", "{name}");
+    }
+}
+
+#[test]
+fn the_loopback_of_a_joined_network_is_left_alone() {
+    let mut spec = example();
+    join(&mut spec, NamespaceType::Network);
+    assert!(!container(&plan(&spec)).iter().any(|line| line.contains("loopback")));
+    leave_out(&mut spec, NamespaceType::Network);
+    assert!(!container(&plan(&spec)).iter().any(|line| line.contains("loopback")));
+}
+
+#[test]
+fn a_joined_cgroup_namespace_is_entered_by_the_init() {
+    let mut spec = example();
+    join(&mut spec, NamespaceType::Cgroup);
+    assert_eq!(
+        changes(&spec),
+        [
+            "-new cgroup namespace  [/linux/namespaces/5]",
+            "+join the cgroup namespace /run/ns/cgroup  [/linux/namespaces/5]"
+        ]
+    );
+}
+
+#[test]
+fn a_pid_namespace_is_joined_on_the_hosts_side_before_the_init_is_born() {
+    let mut spec = example();
+    join(&mut spec, NamespaceType::Pid);
+    let plan = plan(&spec);
+    assert_eq!(
+        host(&plan)[1..3],
+        [
+            "put children into the pid namespace /run/ns/pid  [/linux/namespaces/5]",
+            "start the init with new namespaces: net,mnt,ipc,uts  [/linux/namespaces]"
+        ]
+    );
+    assert!(!container(&plan).iter().any(|line| line.contains("/run/ns/pid")));
+}
+
+#[test]
+fn a_time_namespace_is_made_with_its_offsets_before_the_init_is_born() {
+    let mut spec = example();
+    spec.linux.namespaces.push(made(NamespaceType::Time));
+    assert_eq!(
+        changes(&spec),
+        ["+time offsets  [/linux/namespaces/6]"],
+        "it needs the host's side also without"
+    );
+    spec.linux.time_offsets = [
+        ("boottime".to_owned(), TimeOffset { secs: -5, nanosecs: 7 }),
+        ("monotonic".to_owned(), TimeOffset { secs: 60, nanosecs: 0 }),
+    ]
+    .into();
+    let plan = plan(&spec);
+    assert_eq!(
+        host(&plan)[1],
+        "time offsets monotonic 60.000000000 boottime -5.000000007  [/linux/timeOffsets]"
+    );
+    assert!(host(&plan)[2].starts_with("start the init with new namespaces: pid,net,mnt,ipc,uts "));
+}
+
+#[test]
+fn a_joined_time_namespace_is_entered_by_the_init() {
+    let mut spec = example();
+    spec.linux.namespaces.push(joined(NamespaceType::Time));
+    assert_eq!(changes(&spec), ["+join the time namespace /run/ns/time  [/linux/namespaces/6]"]);
+}
+
+#[test]
+fn a_new_user_namespace_comes_with_clone_and_ipc_once_its_root_is_there() {
+    let plan = plan(&example_with_user_namespace());
+    assert_eq!(
+        host(&plan)[1..],
+        [
+            "start the init with new namespaces: user,pid,net,mnt,uts  [/linux/namespaces]",
+            "id maps: uids 0→100000×65536, gids 0→200000×65536  [/linux/uidMappings]"
+        ]
+    );
+    assert_eq!(
+        container(&plan)[..3],
+        [
+            "wait for the id maps, become root in the user namespace  [/linux/uidMappings]",
+            "new ipc namespace  [/linux/namespaces/2]",
+            "new cgroup namespace  [/linux/namespaces/5]"
+        ]
+    );
+    assert!(!plan.joins_user_namespace);
+}
+
+#[test]
+fn a_joined_user_namespace_comes_first_and_ipc_belongs_to_its_root_too() {
+    let mut spec = example();
+    join(&mut spec, NamespaceType::Network);
+    join(&mut spec, NamespaceType::User);
+    let plan = plan(&spec);
+    assert!(plan.joins_user_namespace);
+    assert_eq!(host(&plan)[1], "start the init with new namespaces: pid,mnt,uts  [/linux/namespaces]");
+    assert_eq!(
+        container(&plan)[..3],
+        [
+            "join the user namespace /run/ns/user  [/linux/namespaces/6]",
+            "join the net namespace /run/ns/network  [/linux/namespaces/5]",
+            "new ipc namespace  [/linux/namespaces/1]"
+        ]
+    );
+    assert!(!host(&plan).iter().any(|line| line.contains("id maps")), "it has its maps");
+}
+
+#[test]
+fn in_a_user_namespace_devices_are_bound_and_the_keyring_is_searched_by_others() {
+    let plan = plan(&example_with_user_namespace());
+    let binds = plan.container.iter().filter(|step| matches!(step.action, Action::Device(_, true))).count();
+    let nodes = plan.container.iter().filter(|step| matches!(step.action, Action::Device(_, false))).count();
+    assert_eq!((binds, nodes), (6, 0));
+    let permissions = |plan: &Plan| {
+        plan.container.iter().find_map(|step| match step.action {
+            Action::SessionKeyring(_, permissions) => Some(permissions),
+            _ => None,
+        })
+    };
+    assert_eq!(permissions(&plan), Some(0x8), "KEY_OTH_SEARCH");
+    assert_eq!(permissions(&super::plan(&example())), Some(0x8_0000), "KEY_USR_SEARCH");
+}
+
+fn bind(destination: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.into(),
+        kind: Some("bind".into()),
+        source: Some("data".into()),
+        options: options.iter().map(|&option| option.into()).collect(),
+        ..Mount::default()
+    }
+}
+
+fn sources(plan: &Plan) -> Vec<BindSource> {
+    let source = |step: &Step<HostAction>| match &step.action {
+        HostAction::OpenSource(source) => Some(source.clone()),
+        _ => None,
+    };
+    plan.host.iter().filter_map(source).collect()
+}
+
+#[test]
+fn sources_of_bind_mounts_are_opened_by_the_host_for_a_user_namespace() {
+    let mut spec = example_with_user_namespace();
+    spec.mounts.push(bind("/a", &["rbind"]));
+    spec.mounts.push(bind("/b", &["bind", "remount", "ro"]));
+    spec.mounts.push(bind("/c", &["bind"]));
+    let plan = plan(&spec);
+    let source =
+        |mount, recursive| BindSource { mount, path: "/bundle/data".into(), recursive, id_maps: None };
+    assert_eq!(sources(&plan), [source(7, true), source(9, false)]);
+    assert!(host(&plan)[1].ends_with("[/mounts/7]") && host(&plan)[3].starts_with("start the init"));
+}
+
+#[test]
+fn root_without_a_user_namespace_and_others_open_their_sources_themselves() {
+    let mut spec = example();
+    spec.mounts.push(bind("/a", &["rbind"]));
+    assert_eq!(sources(&plan(&spec)), []);
+    let mut spec = example_with_user_namespace();
+    spec.mounts.push(bind("/a", &["rbind"]));
+    let unprivileged = HostFacts { privileged: false, ..facts() };
+    assert_eq!(sources(&plan_with(&spec, &options(), &unprivileged)), []);
+}
+
+#[test]
+fn an_idmapped_mount_has_its_own_maps_or_the_containers() {
+    let row = |container, host| IdMapping { container, host, size: 10 };
+    let mut spec = example();
+    let mut mapped = bind("/a", &["rbind", "ridmap"]);
+    mapped.uid_mappings = vec![spec::IdMapping { container_id: 1, host_id: 2, size: 10 }];
+    mapped.gid_mappings = vec![spec::IdMapping { container_id: 3, host_id: 4, size: 10 }];
+    spec.mounts.insert(0, mapped);
+    let found = sources(&plan(&spec));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].mount, 0);
+    assert_eq!(found[0].id_maps, Some((vec![row(1, 2)], vec![row(3, 4)], true)));
+
+    let mut spec = example_with_user_namespace();
+    spec.mounts.push(bind("/a", &["bind", "idmap"]));
+    let (uids, gids) = namespaces::id_maps(&spec);
+    assert_eq!(sources(&plan(&spec))[0].id_maps, Some((uids, gids, false)));
+}
+
+use crate::plan::action::IdMapping;
+
+/// The n-th source is for the n-th mount of the plan, of which one entry of the configuration may become several.
+#[test]
+fn sources_are_counted_by_the_mounts_of_the_plan() {
+    let mut spec = example_with_user_namespace();
+    spec.mounts.push(bind("/a", &["rbind"]));
+    let hierarchies = vec![("memory".to_owned(), "/sys/fs/cgroup/memory/c1".into())];
+    let facts = HostFacts { cgroups: CgroupView::Legacy(hierarchies), ..facts() };
+    let plan = plan_with(&spec, &options(), &facts);
+    let mounts: Vec<_> =
+        plan.container.iter().filter(|step| matches!(step.action, Action::Mount(_))).collect();
+    let [source] = &sources(&plan)[..] else { panic!("{:?}", sources(&plan)) };
+    assert_eq!(mounts[source.mount].to_string(), "rbind /bundle/data on /a  [/mounts/7]");
+}
+
+#[test]
+fn without_a_mount_namespace_the_root_is_only_changed() {
+    let mut spec = example();
+    leave_out(&mut spec, NamespaceType::Mount);
+    spec.linux.masked_paths.clear();
+    spec.linux.readonly_paths.clear();
+    let lines = container(&plan(&spec));
+    let has = |text: &str| lines.iter().any(|line| line.starts_with(text));
+    assert!(has("open the root file system /bundle/rootfs") && has("chroot into"));
+    let no = [
+        "make the host's mounts",
+        "bind the root",
+        "pivot_root",
+        "move the root",
+        "make / ",
+        "make read-only",
+    ];
+    for text in no {
+        assert!(!has(text), "{text} in {lines:#?}");
+    }
+}
+
+#[test]
+fn a_v1_cgroup_is_joined_by_the_init_before_its_namespace_is_made() {
+    let facts = |own_cgroup| HostFacts { cgroups: CgroupView::Legacy(Vec::new()), own_cgroup, ..facts() };
+    let with_own = plan_with(&example(), &options(), &facts(true));
+    assert_eq!(
+        container(&with_own)[..2],
+        ["join the cgroup  [runtime]", "new cgroup namespace  [/linux/namespaces/5]"]
+    );
+    let without = plan_with(&example(), &options(), &facts(false));
+    assert!(!container(&without).iter().any(|line| line.starts_with("join the cgroup")));
+    assert!(!host(&without).iter().any(|line| line.starts_with("make the cgroup")));
+}
+
+#[test]
+fn a_cgroup_that_has_a_name_is_made_for_it() {
+    let mut spec = example();
+    spec.linux.cgroups_path = Some("/a/b".into());
+    assert_eq!(host(&plan(&spec))[0], "make the cgroup  [/linux/cgroupsPath]");
+}

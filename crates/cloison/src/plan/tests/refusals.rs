@@ -1,0 +1,83 @@
+//! What is refused or warned about by name.
+
+use serde_json::Value;
+
+use super::*;
+
+/// The example with the JSON `text` at `pointer`.
+fn example_with(pointer: &str, text: &str) -> Spec {
+    let mut spec = serde_json::to_value(example()).unwrap();
+    let mut place = &mut spec;
+    for name in pointer.split('/').skip(1) {
+        place = &mut place[name];
+    }
+    *place = serde_json::from_str::<Value>(text).unwrap();
+    serde_json::from_value(spec).unwrap()
+}
+
+const REFUSED: [(&str, &str, &str); 21] = [
+    ("/hooks/prestart", r#"[{"path": "/a"}]"#, "hooks are"),
+    ("/hooks/createRuntime", r#"[{"path": "/a"}]"#, "hooks are"),
+    ("/hooks/createContainer", r#"[{"path": "/a"}]"#, "hooks are"),
+    ("/hooks/startContainer", r#"[{"path": "/a"}]"#, "hooks are"),
+    ("/hooks/poststart", r#"[{"path": "/a"}]"#, "hooks are"),
+    ("/hooks/poststop", r#"[{"path": "/a"}]"#, "hooks are"),
+    ("/process/apparmorProfile", r#""docker-default""#, "AppArmor profiles are"),
+    ("/process/selinuxLabel", r#""a:b:c:s0""#, "SELinux labels are"),
+    ("/linux/seccomp", r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#, "seccomp filters are"),
+    ("/linux/mountLabel", r#""a:b:c:s0""#, "SELinux labels are"),
+    ("/linux/intelRdt", r#"{"closID": "a"}"#, "Intel RDT is"),
+    ("/linux/netDevices", r#"{"eth0": {}}"#, "network devices are"),
+    ("/linux/resources/memory", r#"{"limit": 1}"#, "resource limits are"),
+    ("/linux/resources/cpu", r#"{"shares": 2}"#, "resource limits are"),
+    ("/linux/resources/pids", r#"{"limit": 3}"#, "resource limits are"),
+    ("/linux/resources/blockIO", r#"{"weight": 10}"#, "resource limits are"),
+    ("/linux/resources/hugepageLimits", r#"[{"pageSize": "2MB", "limit": 1}]"#, "resource limits are"),
+    ("/linux/resources/network", r#"{"classID": 1}"#, "resource limits are"),
+    ("/linux/resources/rdma", r#"{"a": {"hcaHandles": 1}}"#, "resource limits are"),
+    ("/linux/resources/unified", r#"{"memory.high": "max"}"#, "resource limits are"),
+    ("/linux/resources/memory", r#"{"disableOOMKiller": true}"#, "resource limits are"),
+];
+
+#[test]
+fn what_is_not_built_yet_is_refused_by_its_name_alone() {
+    for (pointer, text, what) in REFUSED {
+        let problems = Plan::new(&example_with(pointer, text), &options(), &facts()).unwrap_err();
+        let [problem] = &problems[..] else { panic!("{pointer}: {problems:?}") };
+        assert_eq!(problem.pointer, pointer);
+        assert_eq!(problem.message, format!("{what} not supported by this version of cloison"));
+    }
+}
+
+#[test]
+fn all_that_is_refused_is_told_at_once() {
+    let whole: Spec = serde_json::from_str(include_str!("../../spec/tests/fixtures/whole.json")).unwrap();
+    let problems = Plan::new(&whole, &options(), &facts()).unwrap_err();
+    for (pointer, ..) in REFUSED {
+        assert_eq!(problems.iter().filter(|problem| problem.pointer == pointer).count(), 1, "{pointer}");
+    }
+    assert_eq!(problems.len(), REFUSED.len() - 1, "memory stands there twice");
+}
+
+#[test]
+fn sections_that_say_nothing_are_not_refused() {
+    for (pointer, text) in [
+        ("/hooks", r#"{"prestart": [], "poststop": []}"#),
+        ("/linux/resources", r#"{"memory": {}, "cpu": {}, "unified": {}, "hugepageLimits": []}"#),
+        ("/process/apparmorProfile", r#""""#),
+        ("/process/selinuxLabel", r#""""#),
+        ("/linux/netDevices", "{}"),
+    ] {
+        plan(&example_with(pointer, text));
+    }
+}
+
+#[test]
+fn device_rules_are_warned_about_and_the_readers_warnings_stay() {
+    let mut spec = example();
+    spec.mounts[0].destination = "proc".into();
+    let warnings: Vec<_> = plan(&spec).warnings.into_iter().map(|warning| warning.pointer).collect();
+    assert_eq!(warnings, ["/mounts/0/destination", "/linux/resources/devices"]);
+    spec.linux.resources.devices.clear();
+    assert_eq!(plan(&spec).warnings.len(), 1);
+}
