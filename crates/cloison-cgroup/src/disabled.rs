@@ -4,8 +4,9 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::Cgroup;
+use crate::devices::{DeviceRule, Policy};
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The cgroup of a container that has none of its own (`--cgroup-manager disabled`): making and removing it is
 /// nothing, and nobody is in it, so its processes must be found by other means.
@@ -15,6 +16,10 @@ pub struct Disabled {}
 impl Cgroup for Disabled {
     fn create(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn apply_devices(&self, rules: &[DeviceRule]) -> Result<()> {
+        if Policy::of(rules).allows_everything() { Ok(()) } else { Err(Error::NoDeviceController) }
     }
 
     fn entry(&self) -> Result<Entry> {

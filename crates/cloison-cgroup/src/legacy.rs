@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::Cgroup;
+use crate::devices::{self, DeviceRule, Policy};
 use crate::entry::{Entry, Tasks};
 use crate::error::{Error, Result};
 use crate::files::{is_gone, open_to_write, read_value};
@@ -51,6 +52,16 @@ impl Cgroup for Legacy {
         let mut made = Made::default();
         let created = self.create_noting(&mut made);
         made.kept_if_ok(created)
+    }
+
+    fn apply_devices(&self, rules: &[DeviceRule]) -> Result<()> {
+        let policy = Policy::of(rules);
+        match (self.of("devices"), &self.unified) {
+            (Some(directory), _) => devices::legacy::apply(directory, &policy),
+            (None, Some(directory)) => devices::unified::apply(directory, &policy, rules.len()),
+            (None, None) if policy.allows_everything() => Ok(()),
+            (None, None) => Err(Error::NoDeviceController),
+        }
     }
 
     fn entry(&self) -> Result<Entry> {

@@ -31,10 +31,12 @@
 //! | `record` | a cgroup as data |
 //! | `unified`, `legacy`, `disabled` | the drivers |
 //! | `entry` | how a process gets in |
+//! | `devices` | device rules: their shortest form, the v1 files, the v2 program |
 //! | `make`, `tree`, `patience` | making directories; walking and removing them; waiting for the last process |
 //! | `processes`, `signal`, `freezer` | who is inside, signalling all of them, and holding them still for it |
 //! | `procfs`, `files` | parsing `/proc`; reading and writing small files |
 
+mod devices;
 mod disabled;
 mod entry;
 mod error;
@@ -52,6 +54,7 @@ mod signal;
 mod tree;
 mod unified;
 
+pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
 pub use disabled::Disabled;
 pub use entry::Entry;
 pub use error::{Error, Result};
@@ -71,6 +74,20 @@ pub trait Cgroup: std::fmt::Debug {
     /// [`Error::NotEmpty`] and [`Error::Frozen`] for a cgroup that was there before and cannot be used;
     /// [`Error::Make`], [`Error::Read`] and [`Error::Write`] when the kernel refuses.
     fn create(&self) -> Result<()>;
+
+    /// Makes the cgroup allow the devices that `rules` allow, and no others; a list without rules denies all of them. May
+    /// be called again for a running container: what both lists allow stays allowed meanwhile, but for a v1 cgroup
+    /// that was allowed everything in general, which has to deny everything for a moment.
+    ///
+    /// On v1 the kernel's `devices` hierarchy does it; on v2 a program that ends with the cgroup (Linux 5.6). What allows
+    /// everything needs no rights to succeed.
+    ///
+    /// # Errors
+    /// [`Error::DeviceRulesTooFine`] for what v1 cannot express, [`Error::TooManyDeviceRules`] for a list of thousands,
+    /// [`Error::NoDeviceController`] for a cgroup that can restrict no devices, [`Error::LoadProgram`],
+    /// [`Error::Program`], [`Error::Open`], [`Error::Read`] and [`Error::Write`] when the kernel refuses, as it does in
+    /// a user namespace ([`Error::is_permission`]).
+    fn apply_devices(&self, rules: &[DeviceRule]) -> Result<()>;
 
     /// Opens what a new process needs to get in.
     ///

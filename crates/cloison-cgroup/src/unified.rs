@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::Cgroup;
+use crate::devices::{self, DeviceRule, Policy};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::files::{is_gone, read_value, write_value};
@@ -33,6 +34,10 @@ impl Cgroup for Unified {
         let mut made = Made::default();
         let created = self.create_noting(&mut made);
         made.kept_if_ok(created)
+    }
+
+    fn apply_devices(&self, rules: &[DeviceRule]) -> Result<()> {
+        devices::unified::apply(&self.directory, &Policy::of(rules), rules.len())
     }
 
     fn entry(&self) -> Result<Entry> {
