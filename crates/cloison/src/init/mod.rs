@@ -19,3 +19,6 @@ pub mod error;
 mod program;
 mod rootfs;
 mod security;
+
+#[cfg(test)]
+mod tests;
