@@ -10,10 +10,11 @@ const SPEC_VERSION: &str = "1.3.0";
 fn main() {
     println!("cargo::rerun-if-env-changed=CLOISON_COMMIT");
     let version = env::var("CARGO_PKG_VERSION").expect("cargo sets the package's version");
-    let commit =
-        env::var("CLOISON_COMMIT").ok().or_else(commit_of_work_tree).map(|id| format!("commit: {id}\n"));
+    // Engines look for the line, so it is there even if there is nothing to say.
+    let commit = env::var("CLOISON_COMMIT").ok().or_else(commit_of_work_tree);
+    let commit = commit.as_deref().unwrap_or("unknown");
     // clap puts the program's name and a blank before it.
-    let text = format!("version {version}\n{}spec: {SPEC_VERSION}", commit.unwrap_or_default());
+    let text = format!("version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}");
     let out = env::var_os("OUT_DIR").expect("cargo sets the output directory");
     fs::write(Path::new(&out).join("version.txt"), text).expect("the output directory is writable");
 }

@@ -19,8 +19,7 @@ impl Timestamp {
     pub fn now() -> Self {
         // A clock before 1970 is one that has not been set.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (tv_sec, tv_nsec) = (since.as_secs().cast_signed(), since.subsec_nanos().into());
-        Self::at(Timespec { tv_sec, tv_nsec })
+        Self::at(Timespec { tv_sec: since.as_secs().cast_signed(), tv_nsec: since.subsec_nanos().into() })
     }
 
     /// The text.

@@ -138,7 +138,7 @@ proptest! {
     #[test]
     fn any_text_is_a_signal_that_exists_or_unknown(text in "(SIG)?(RTM(IN|AX))?[+-]?[0-9]{0,3}|.{0,8}") {
         match Signal::parse(&text) {
-            Ok(signal) => prop_assert!((1..=64).contains(&signal.number())),
+            Ok(signal) => prop_assert!((0..=64).contains(&signal.number())),
             Err(error) => prop_assert!(error.to_string().starts_with("unknown signal ")),
         }
     }
