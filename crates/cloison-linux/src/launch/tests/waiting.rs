@@ -1,6 +1,6 @@
 //! Processes that wait for `start`, before they launch their program.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::socket;
@@ -77,7 +77,14 @@ impl Waiting {
     /// Waits until the child is in this system call.
     fn wait_for(&self, number: libc::c_long) {
         let number = format!("{number} ");
-        while !fs::read_to_string(self.child.path("syscall")).unwrap().starts_with(&number) {
+        self.wait_until(|| fs::read_to_string(self.child.path("syscall")).unwrap().starts_with(&number));
+    }
+
+    /// Looks until it is so; not for ever, since the child may have died.
+    fn wait_until(&self, so: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !so() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "{}", self.status("State"));
             std::thread::yield_now();
         }
     }
@@ -204,9 +211,7 @@ fn waiting_process_can_be_stopped_continued_and_killed() {
         waiting.wait_for(libc::SYS_accept4);
         for _ in 0..3 {
             send_signal(waiting.child.pidfd.as_fd(), Signal::STOP).unwrap();
-            while !waiting.status("State").starts_with('T') {
-                std::thread::yield_now();
-            }
+            waiting.wait_until(|| waiting.status("State").starts_with('T'));
             send_signal(waiting.child.pidfd.as_fd(), Signal::CONT).unwrap();
             waiting.wait_for(libc::SYS_accept4);
         }
