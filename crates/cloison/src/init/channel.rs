@@ -70,6 +70,9 @@ const FAILED: u8 = b'f';
 /// Fills a failure up so that it is never as short as a report of the launch, which has no first byte of its own.
 const PADDING: [u8; 4] = [0; 4];
 
+/// The longest text of a failure, in bytes: far more than anybody reads, far less than a packet takes.
+const MAX_TEXT: usize = 16 << 10;
+
 /// Why an init failed: the errno if there is one, and the sentences of the chain of causes, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -114,7 +117,8 @@ impl FromInit {
         let mut bytes = vec![FAILED];
         bytes.extend(failure.errno.unwrap_or(0).to_le_bytes());
         bytes.extend(PADDING);
-        bytes.extend(failure.causes.join("\0").as_bytes());
+        let text = failure.causes.join("\0");
+        bytes.extend(text.as_bytes().iter().take(MAX_TEXT));
         kernel.send(socket, &bytes, None)
     }
 
@@ -147,6 +151,139 @@ impl FromInit {
                 Ok(Self::Failed(Failure { errno: (errno != 0).then_some(errno), causes }))
             }
             _ => Err(Errno::PROTO),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cloison_linux::Linux;
+    use cloison_linux::fake::Fake;
+
+    use super::*;
+
+    fn socket() -> (OwnedFd, OwnedFd) {
+        Linux.socketpair().unwrap()
+    }
+
+    fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Result<FromInit, Errno> {
+        FromInit::decode(Message { bytes: bytes.to_vec(), fd })
+    }
+
+    fn a_file() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    fn back(failure: &Failure) -> Failure {
+        let (ours, theirs) = socket();
+        FromInit::send_failure(&Linux, theirs.as_fd(), failure).unwrap();
+        match FromInit::receive(&Linux, ours.as_fd()) {
+            Ok(FromInit::Failed(failure)) => failure,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_the_runtime_says_is_what_the_init_hears() {
+        let (ours, theirs) = socket();
+        for message in ToInit::ALL {
+            message.send(&Linux, ours.as_fd()).unwrap();
+            assert_eq!(ToInit::receive(&Linux, theirs.as_fd()), Ok(Some(message)));
+        }
+        Linux.send(ours.as_fd(), b"x", None).unwrap();
+        assert_eq!(ToInit::receive(&Linux, theirs.as_fd()), Err(Errno::PROTO));
+        drop(ours);
+        assert_eq!(ToInit::receive(&Linux, theirs.as_fd()), Ok(None), "the runtime has gone");
+    }
+
+    #[test]
+    fn failures_arrive_as_they_were_sent() {
+        for errno in [None, Some(1), Some(4095)] {
+            for causes in [&["a"][..], &["mounting \u{e9}", "permission denied"], &[""]] {
+                let causes = causes.iter().map(|&cause| cause.to_owned()).collect();
+                let failure = Failure { errno, causes };
+                assert_eq!(back(&failure), failure);
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_that_is_longer_than_any_packet_still_arrives() {
+        let failure = Failure { errno: Some(36), causes: vec!["\u{e9}".repeat(1 << 20)] };
+        let text = back(&failure).to_string();
+        assert!(text.len() >= MAX_TEXT && failure.to_string().starts_with(&text[..MAX_TEXT - 2]));
+    }
+
+    #[test]
+    fn descriptors_arrive_with_what_they_are() {
+        let (ours, theirs) = socket();
+        let file = a_file();
+        FromInit::send_terminal(&Linux, theirs.as_fd(), file.as_fd()).unwrap();
+        assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Terminal(_))));
+        FromInit::send_process(&Linux, theirs.as_fd(), 0x0102_0304, &file).unwrap();
+        assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Process(0x0102_0304, _))));
+        Linux.send(theirs.as_fd(), &[READY], None).unwrap();
+        assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Ready)));
+        drop(theirs);
+        assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::End)));
+    }
+
+    #[test]
+    fn eight_bytes_are_a_report_of_the_launch_and_a_failure_is_never_as_short() {
+        let report = [3_u32.to_le_bytes(), 13_u32.to_le_bytes()].concat();
+        match decode(&report, None) {
+            Ok(FromInit::LaunchFailed(failure)) => assert_eq!(failure.errno, Errno::ACCESS),
+            other => panic!("{other:?}"),
+        }
+        let kernel = Fake::new();
+        let socket = kernel.descriptor("socket");
+        let nothing = Failure { errno: None, causes: Vec::new() };
+        FromInit::send_failure(&kernel, socket.as_fd(), &nothing).unwrap();
+        assert_eq!(kernel.calls(), [r#"send(socket, "f\x00\x00\x00\x00\x00\x00\x00\x00", no descriptor)"#]);
+    }
+
+    #[test]
+    fn an_init_that_was_killed_has_come_to_its_end() {
+        let kernel = Fake::new();
+        kernel.fail_on("receive", Errno::CONNRESET);
+        let socket = kernel.descriptor("socket");
+        assert!(matches!(FromInit::receive(&kernel, socket.as_fd()), Ok(FromInit::End)));
+    }
+
+    #[test]
+    fn what_nobody_sends_is_a_protocol_error_and_never_a_panic() {
+        for bytes in
+            [&b"t"[..], b"p\x01\x02\x03\x04", b"f", b"f\x01\x02\x03", b"x", b"\0", b"rest of nothing"]
+        {
+            match decode(bytes, None) {
+                Err(Errno::PROTO) => {}
+                Ok(FromInit::Ready) => assert_eq!(bytes[0], READY),
+                other => panic!("{bytes:?}: {other:?}"),
+            }
+        }
+        for bytes in [&b"p"[..], b"p\x01\x02\x03", b"x"] {
+            assert!(matches!(decode(bytes, Some(a_file())), Err(Errno::PROTO)), "{bytes:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn any_bytes_are_a_message_or_a_protocol_error(
+            first in proptest::sample::select(b"ptrfmcs\0\xff".to_vec()),
+            rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+            has_fd in proptest::prelude::any::<bool>(),
+        ) {
+            let bytes = [&[first][..], &rest].concat();
+            match decode(&bytes, has_fd.then(a_file)) {
+                Ok(FromInit::Terminal(_)) => proptest::prop_assert!(has_fd && first == TERMINAL),
+                Ok(FromInit::Process(..)) => proptest::prop_assert!(has_fd && rest.len() >= 4),
+                Ok(FromInit::LaunchFailed(_)) => proptest::prop_assert_eq!(bytes.len(), 8),
+                Ok(FromInit::End) => proptest::prop_assert!(false, "there is a message"),
+                Ok(FromInit::Ready | FromInit::Failed(_)) | Err(Errno::PROTO) => {}
+                Err(errno) => proptest::prop_assert!(false, "{}", errno),
+            }
         }
     }
 }

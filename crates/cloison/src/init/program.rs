@@ -187,7 +187,153 @@ pub(super) fn launch(
 
 #[cfg(test)]
 mod tests {
+    use cloison_linux::fake::{Fake, stat};
+
     use super::*;
+    use crate::plan::process::Capabilities;
+
+    fn program(args: &[&str], env: &[&str]) -> Program {
+        let strings = |list: &[&str]| list.iter().map(|&text| CString::new(text).unwrap()).collect();
+        Program {
+            args: strings(args),
+            env: strings(env),
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            capabilities: Capabilities::default(),
+            no_new_privileges: false,
+            limits: Vec::new(),
+            preserve_fds: 0,
+        }
+    }
+
+    /// A kernel with only these files.
+    fn with_files(files: &[(&str, FileType, u32)]) -> Fake {
+        let kernel = Fake::new();
+        for (path, kind, mode) in files {
+            kernel.set_stat(path, stat(*kind, *mode, 0));
+        }
+        kernel
+    }
+
+    fn found(kernel: &Fake, args: &[&str], env: &[&str]) -> Result<Vec<String>, String> {
+        let text = |candidate: CString| candidate.into_string().unwrap();
+        let found = find(kernel, &program(args, env)).map_err(|error| error.to_string())?;
+        Ok(found.into_iter().map(text).collect())
+    }
+
+    const FILE: FileType = FileType::RegularFile;
+
+    #[test]
+    fn a_name_is_looked_for_in_each_directory_of_path_in_order() {
+        let kernel = with_files(&[("/a/sh", FILE, 0o755), ("/c/sh", FILE, 0o001)]);
+        assert_eq!(
+            found(&kernel, &["sh", "-c"], &["PATH=/a:/b:/c"]),
+            Ok(vec!["/a/sh".into(), "/c/sh".into()])
+        );
+        let opened: Vec<_> = kernel.calls().into_iter().filter(|call| call.starts_with("open(")).collect();
+        assert!(opened.iter().all(|call| call.contains(", PATH, ")), "looked at, and not opened: {opened:?}");
+    }
+
+    #[test]
+    fn empty_and_relative_directories_of_path_are_passed_over() {
+        let kernel = with_files(&[("/a/sh", FILE, 0o755)]);
+        assert_eq!(found(&kernel, &["sh"], &["PATH=:.:bin:/a:"]), Ok(vec!["/a/sh".into()]));
+        assert_eq!(kernel.verbs(), ["open", "fstat"]);
+        for env in [&[][..], &["PATH="], &["PATHS=/a", "XPATH=/a"]] {
+            let error = found(&kernel, &["sh"], env).unwrap_err();
+            assert_eq!(error, r#"exec: "sh": executable file not found in $PATH"#);
+        }
+    }
+
+    #[test]
+    fn a_file_that_nobody_may_execute_is_told_only_if_there_is_no_other() {
+        let files = [("/a/sh", FILE, 0o644), ("/b/sh", FILE, 0o755), ("/c/sh", FileType::Directory, 0o755)];
+        let kernel = with_files(&files);
+        assert_eq!(found(&kernel, &["sh"], &["PATH=/a:/b"]), Ok(vec!["/b/sh".into()]));
+        assert_eq!(found(&kernel, &["sh"], &["PATH=/a"]), Err(r#"exec: "/a/sh": permission denied"#.into()));
+        assert_eq!(
+            found(&kernel, &["sh"], &["PATH=/c"]),
+            Err(r#"exec: "sh": executable file not found in $PATH"#.into()),
+            "a directory is none"
+        );
+    }
+
+    #[test]
+    fn a_name_with_a_slash_is_taken_as_it_is() {
+        let kernel =
+            with_files(&[("./sh", FILE, 0o755), ("/data", FILE, 0o644), ("/fifo", FileType::Fifo, 0o777)]);
+        assert_eq!(found(&kernel, &["./sh"], &["PATH=/a"]), Ok(vec!["./sh".into()]));
+        assert_eq!(found(&kernel, &["/data"], &[]), Err(r#"exec: "/data": permission denied"#.into()));
+        assert_eq!(found(&kernel, &["/fifo"], &[]), Err(r#"exec: "/fifo": permission denied"#.into()));
+        assert_eq!(found(&kernel, &["/dir/"], &[]), Err(r#"exec: "/dir/": is a directory"#.into()));
+        kernel.fail_on("open(\"/gone\"", Errno::NOENT);
+        assert_eq!(
+            found(&kernel, &["/gone"], &[]),
+            Err(r#"exec: "/gone": no such file or directory"#.into())
+        );
+    }
+
+    #[test]
+    fn home_is_read_from_a_regular_file_alone() {
+        let passwd = "x:x:7:7::/home/x:/bin/sh\n";
+        for (kind, expected) in
+            [(FILE, c"HOME=/home/x"), (FileType::Fifo, c"HOME=/"), (FileType::CharacterDevice, c"HOME=/")]
+        {
+            let kernel = with_files(&[("root/etc/passwd", kind, 0o644)]);
+            kernel.set_content("root/etc/passwd", passwd);
+            let root = Root::new(&kernel, kernel.descriptor("root"));
+            assert_eq!(home(&kernel, &root, 7).as_c_str(), expected, "{kind:?}");
+        }
+        let kernel = Fake::new();
+        kernel.fail_on("open_in_root", Errno::NOENT);
+        let root = Root::new(&kernel, kernel.descriptor("root"));
+        assert_eq!(home(&kernel, &root, 7).as_c_str(), c"HOME=/");
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_in_an_environment_is_the_root() {
+        let kernel = with_files(&[("root/etc/passwd", FILE, 0o644)]);
+        kernel.set_content("root/etc/passwd", "x:x:7:7::/a\0b:\n");
+        let root = Root::new(&kernel, kernel.descriptor("root"));
+        assert_eq!(home(&kernel, &root, 7).as_c_str(), c"HOME=/");
+    }
+
+    #[test]
+    fn where_root_may_not_enter_the_user_tries() {
+        let kernel = Fake::new();
+        kernel.fail_at(0, Errno::ACCESS);
+        let root = Root::new(&kernel, kernel.descriptor("root"));
+        working_directory(&kernel, &root, Path::new("/home/x"), 7, 8).unwrap();
+        let open = r#"open_in_root(root, "/home/x", DIRECTORY|PATH, 0o0)"#;
+        let calls = [open, "set_fs_ids(7, 8)", open, "fchdir(root/home/x)", "set_fs_ids(0, 0)", "getcwd()"];
+        assert_eq!(kernel.calls(), calls);
+
+        let kernel = Fake::new();
+        kernel.fail_on("fchdir", Errno::ACCESS);
+        let root = Root::new(&kernel, kernel.descriptor("root"));
+        let error = working_directory(&kernel, &root, Path::new("/home/x"), 7, 8).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"chdir to cwd ("/home/x") set in config.json failed: permission denied"#
+        );
+        assert_eq!(kernel.calls().last().unwrap(), "set_fs_ids(0, 0)", "and is root again");
+    }
+
+    #[test]
+    fn streams_change_their_owner_but_for_the_null_device() {
+        let kernel = Fake::new();
+        kernel.set_stat("fd 0", stat(FileType::CharacterDevice, 0o666, cloison_linux::makedev(1, 3)));
+        let mut own = stat(FileType::Fifo, 0o600, 0);
+        own.st_uid = 7;
+        kernel.set_stat("fd 1", own);
+        kernel.fail_on("fchown(fd 2", Errno::ROFS);
+        own_streams(&kernel, 7).unwrap();
+        assert_eq!(kernel.calls().into_iter().filter(|call| call.starts_with("fchown")).count(), 1);
+        let kernel = Fake::new();
+        kernel.fail_on("fchown(fd 1", Errno::IO);
+        assert!(own_streams(&kernel, 7).is_err());
+    }
 
     #[test]
     fn home_is_the_sixth_field_of_the_first_line_with_the_uid() {

@@ -3,17 +3,17 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, OpenTreeFlags};
+use cloison_linux::{Errno, Kernel, Mode, OFlags, OpenTreeFlags};
 
-use super::Root;
+use super::{Root, is_char_device, mount_point};
 use crate::init::channel::FromInit;
 use crate::init::error::{Doing, Error};
 
 /// Makes a terminal, hands its master to the runtime, and makes the other side the controlling terminal, the standard streams and
 /// `/dev/console`.
 ///
-/// The other side is opened from the master itself, never by a name in `/dev/pts` that the image could have put something else behind
-/// (CVE-2025-52565).
+/// The master must be what its name says, and the other side is opened from the master itself, never by a name in `/dev/pts` that the
+/// image could have put something else behind (CVE-2025-52565).
 pub(crate) fn terminal(
     kernel: &dyn Kernel,
     root: &Root<'_>,
@@ -23,6 +23,11 @@ pub(crate) fn terminal(
 ) -> Result<(), Error> {
     let doing = || "opening a terminal of the container's /dev/pts";
     let master = root.open(Path::new("/dev/ptmx"), OFlags::RDWR | OFlags::NOCTTY).doing(doing)?;
+    if !is_char_device(&kernel.fstat(master.as_fd()).doing(doing)?, 5, 2) {
+        return Err(Error::Refused(
+            "container's /dev/ptmx is invalid: not the terminal multiplexer".to_owned(),
+        ));
+    }
     let terminal = kernel.open_terminal(master.as_fd()).doing(doing)?;
     if let Some((columns, rows)) = size {
         kernel.set_window_size(terminal.as_fd(), columns, rows).doing(|| "setting the terminal's size")?;
@@ -47,18 +52,9 @@ pub(crate) fn terminal(
 fn console_device(kernel: &dyn Kernel, root: &Root<'_>, terminal: BorrowedFd<'_>) -> Result<(), Error> {
     let doing = || "binding the terminal on /dev/console";
     let (directory, name) = root.parent(Path::new("/dev/console")).doing(doing)?;
-    let make = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY;
-    let target = match kernel.open_in_root(directory.as_fd(), name, make, Mode::from_raw_mode(0o666)) {
-        Err(Errno::EXIST) => {
-            let there = OFlags::PATH | OFlags::NOFOLLOW;
-            let target = kernel.open_in_root(directory.as_fd(), name, there, Mode::empty()).doing(doing)?;
-            let stat = kernel.fstat(target.as_fd()).doing(doing)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-                return Err(Error::Refused("/dev/console is a symbolic link".to_owned()));
-            }
-            target
-        }
-        new => new.doing(doing)?,
+    let target = match mount_point(kernel, directory.as_fd(), name, Mode::from_raw_mode(0o666)) {
+        Err(Errno::LOOP) => return Err(Error::Refused("/dev/console is a symbolic link".to_owned())),
+        found => found.doing(doing)?,
     };
     let tree = kernel.open_tree(terminal, OpenTreeFlags::OPEN_TREE_CLONE).doing(doing)?;
     kernel.move_mount(tree.as_fd(), target.as_fd()).doing(doing)

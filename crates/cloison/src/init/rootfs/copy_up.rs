@@ -80,8 +80,8 @@ fn copy_entry(
         }
     };
     kernel.fchown(copy.as_fd(), stat.st_uid, stat.st_gid)?;
-    // A change of owner takes set-user-ID away.
-    if stat.st_mode & 0o6000 != 0 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+    // A change of owner takes set-user-ID away, and mkdir(2) gives no set-group-ID.
+    if stat.st_mode & 0o6000 != 0 && FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
         kernel.fchmod(copy.as_fd(), mode)?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, OpenTreeFlags, makedev};
 
-use super::{Root, is_null};
+use super::{Root, is_null, mount_point};
 use crate::init::error::{Doing, Error};
 use crate::init::program::streams;
 use crate::plan::action::Device;
@@ -71,8 +71,7 @@ fn own(
 
 fn bind_device(kernel: &dyn Kernel, directory: &OwnedFd, name: &Path, device: &Device) -> Result<(), Errno> {
     let source = kernel.open(&device.path, OFlags::PATH, Mode::empty())?;
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::NONBLOCK;
-    let target = kernel.open_in_root(directory.as_fd(), name, flags, Mode::empty())?;
+    let target = mount_point(kernel, directory.as_fd(), name, Mode::empty())?;
     let tree = kernel.open_tree(source.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE)?;
     kernel.move_mount(tree.as_fd(), target.as_fd())
 }

@@ -6,11 +6,9 @@
 //! CVE-2024-45310).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, Stat};
-
-use crate::plan::mounts::clean;
 
 pub(crate) mod console;
 pub(crate) mod copy_up;
@@ -67,7 +65,8 @@ impl<'k> Root<'k> {
                 // Not what was made: something else was there already, and `path` leads nowhere through it. Only a link can.
                 let Ok(target) = self.kernel.readlinkat(directory.as_fd(), name) else { return Err(errno) };
                 let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
-                self.make(&clean(&parent.join(target).to_string_lossy()), links)
+                // Not worked out on the text: the kernel knows what `..` means behind the links of `parent`.
+                self.make(&parent.join(target), links)
             }
             done => done,
         }
@@ -94,9 +93,8 @@ impl<'k> Root<'k> {
                 // A symbolic link without a target, or a file that somebody has made just now.
                 match self.kernel.readlinkat(directory.as_fd(), name) {
                     Ok(target) => {
-                        let parent = path.parent().map(PathBuf::from).unwrap_or_default();
                         let links = links.checked_sub(1).ok_or(Errno::LOOP)?;
-                        self.make_empty(&clean(&parent.join(target).to_string_lossy()), links)
+                        self.make_empty(&path.parent().unwrap_or(path).join(target), links)
                     }
                     Err(_) => self.open(path, OFlags::PATH),
                 }
@@ -104,6 +102,24 @@ impl<'k> Root<'k> {
             done => done,
         }
     }
+}
+
+/// A file to mount a device on: made empty, or what is there, which is not opened since it may be any device; `ELOOP` for a symbolic
+/// link, because what lies behind one is not ours to cover.
+pub(crate) fn mount_point(
+    kernel: &dyn Kernel,
+    directory: BorrowedFd<'_>,
+    name: &Path,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    let make = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY;
+    match kernel.open_in_root(directory, name, make, mode) {
+        Err(Errno::EXIST) => {}
+        done => return done,
+    }
+    let there = kernel.open_in_root(directory, name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+    let kind = FileType::from_raw_mode(kernel.fstat(there.as_fd())?.st_mode);
+    if kind == FileType::Symlink { Err(Errno::LOOP) } else { Ok(there) }
 }
 
 /// True for a character device with these numbers.
@@ -122,3 +138,6 @@ pub(crate) fn is_null(stat: &Stat) -> bool {
 pub(crate) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
+
+#[cfg(test)]
+mod tests;

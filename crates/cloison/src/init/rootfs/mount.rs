@@ -59,7 +59,7 @@ pub(crate) fn mount(
     };
     let target = Target::find(kernel, root, step, bind.as_ref())?;
     let tree = match (&step.source, bind) {
-        (MountSource::Bind(source), Some(bind)) => bind_tree(kernel, source, bind, prepared, &step.options)?,
+        (MountSource::Bind(source), Some(bind)) => bind_tree(kernel, source, &bind, &step.options)?,
         (MountSource::FileSystem { fs_type, source }, _) => {
             let options = with_mode_of(&target, fs_type, &step.options);
             if needs_mount_2(&options) {
@@ -71,11 +71,12 @@ pub(crate) fn mount(
             return Err(Error::Refused(format!("bind mount without a source: {}", source.display())));
         }
     };
-    set_attributes(kernel, tree.as_fd(), step.options.recursive, true)
-        .doing(|| format!("setting the recursive attributes of {}", step.destination.display()))?;
     if step.options.copy_up && target.existed {
         copy_up::copy_up(kernel, root, &step.destination, tree.as_fd())?;
     }
+    // They may make it read-only.
+    set_attributes(kernel, tree.as_fd(), step.options.recursive, true)
+        .doing(|| format!("setting the recursive attributes of {}", step.destination.display()))?;
     kernel
         .move_mount(tree.as_fd(), target.fd.as_fd())
         .doing(|| format!("attaching the mount to {} in the root file system", step.destination.display()))?;
@@ -95,7 +96,7 @@ impl Target {
         kernel: &dyn Kernel,
         root: &Root<'_>,
         step: &MountStep,
-        source: Option<&BindSource>,
+        source: Option<&BindSource<'_>>,
     ) -> Result<Self, Error> {
         let path = step.destination.as_path();
         let doing = || format!("making the mount point {} in the root file system", path.display());
@@ -150,7 +151,7 @@ fn check_proc(
     target: BorrowedFd<'_>,
     stat: &cloison_linux::Stat,
     step: &MountStep,
-    source: Option<&BindSource>,
+    source: Option<&BindSource<'_>>,
 ) -> Result<(), Error> {
     let path = step.destination.as_path();
     let on_procfs =
@@ -182,39 +183,51 @@ fn is_procfs(kernel: &dyn Kernel, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// What a bind mount shows.
-struct BindSource {
-    /// None if the host's side has opened it.
-    fd: Option<OwnedFd>,
+struct BindSource<'p> {
+    fd: Opened<'p>,
     is_directory: bool,
 }
 
-impl BindSource {
+enum Opened<'p> {
+    /// By us: a file or directory.
+    Here(OwnedFd),
+    /// By the host's side: a detached mount.
+    ByHost(BorrowedFd<'p>),
+}
+
+impl BindSource<'_> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match &self.fd {
+            Opened::Here(fd) => fd.as_fd(),
+            Opened::ByHost(tree) => *tree,
+        }
+    }
+
     fn is_procfs(&self, kernel: &dyn Kernel) -> bool {
-        self.fd.as_ref().is_some_and(|fd| is_procfs(kernel, fd.as_fd()).unwrap_or(false))
+        is_procfs(kernel, self.fd()).unwrap_or(false)
     }
 }
 
-fn bind_source(
+fn bind_source<'p>(
     kernel: &dyn Kernel,
     path: &Path,
-    prepared: Option<BorrowedFd<'_>>,
-) -> Result<BindSource, Error> {
+    prepared: Option<BorrowedFd<'p>>,
+) -> Result<BindSource<'p>, Error> {
     let doing = || format!("opening the source {} of a bind mount", path.display());
-    if let Some(tree) = prepared {
-        let stat = kernel.fstat(tree).doing(doing)?;
-        return Ok(BindSource { fd: None, is_directory: is_directory(&stat) });
-    }
-    let fd = kernel.open(path, OFlags::PATH, Mode::empty()).doing(doing)?;
-    let stat = kernel.fstat(fd.as_fd()).doing(doing)?;
-    Ok(BindSource { fd: Some(fd), is_directory: is_directory(&stat) })
+    let fd = match prepared {
+        Some(tree) => Opened::ByHost(tree),
+        None => Opened::Here(kernel.open(path, OFlags::PATH, Mode::empty()).doing(doing)?),
+    };
+    let mut source = BindSource { fd, is_directory: false };
+    source.is_directory = is_directory(&kernel.fstat(source.fd()).doing(doing)?);
+    Ok(source)
 }
 
 /// A detached copy of the source's mount, with the attributes that were asked for.
 fn bind_tree(
     kernel: &dyn Kernel,
     path: &Path,
-    source: BindSource,
-    prepared: Option<BorrowedFd<'_>>,
+    source: &BindSource<'_>,
     options: &MountOptions,
 ) -> Result<OwnedFd, Error> {
     if let Some(option) = options.data.first() {
@@ -224,17 +237,16 @@ fn bind_tree(
         )));
     }
     let doing = || format!("binding {}", path.display());
-    let tree = match (prepared, source.fd) {
-        (Some(tree), _) => tree
+    let tree = match &source.fd {
+        Opened::ByHost(tree) => tree
             .try_clone_to_owned()
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
             .doing(doing)?,
-        (None, Some(fd)) => {
+        Opened::Here(fd) => {
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE;
             flags.set(OpenTreeFlags::AT_RECURSIVE, options.bind == Some(true));
             kernel.open_tree(fd.as_fd(), flags).doing(doing)?
         }
-        (None, None) => return Err(Errno::BADF).doing(doing),
     };
     if !options.attributes.is_empty() {
         bind_attributes(kernel, tree.as_fd(), options.attributes)
@@ -368,6 +380,7 @@ fn remount(kernel: &dyn Kernel, root: &Root<'_>, step: &MountStep) -> Result<(),
     let mut flags = step.options.legacy_flags();
     flags.set(MountFlags::BIND, step.options.bind.is_some());
     kernel.remount(target.as_fd(), flags, &step.options.data.join(",")).doing(doing)?;
+    set_attributes(kernel, target.as_fd(), step.options.recursive, true).doing(doing)?;
     propagate(kernel, target.as_fd(), &step.options.propagation, path)
 }
 

@@ -1,0 +1,277 @@
+//! One mount, on a kernel that records.
+
+use std::path::PathBuf;
+
+use cloison_linux::fake::{Fake, stat};
+
+use super::*;
+use crate::init::error::Error;
+use crate::plan::action::{MountSource, MountStep};
+use crate::plan::mount_options::MountOptions;
+
+const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+
+fn file_system(fs_type: &str, destination: &str, options: &[&str]) -> MountStep {
+    let source = MountSource::FileSystem { fs_type: fs_type.into(), source: fs_type.into() };
+    let options = MountOptions::parse(options);
+    MountStep { destination: destination.into(), source, options, read_only_late: false }
+}
+
+fn bind(destination: &str, options: &[&str]) -> MountStep {
+    let source = MountSource::Bind(PathBuf::from("/data"));
+    MountStep { source, ..file_system("none", destination, &[&["bind"], options].concat()) }
+}
+
+fn mount(kernel: &Fake, step: &MountStep) -> Result<Option<OwnedFd>, Error> {
+    mount_prepared(kernel, step, None)
+}
+
+fn mount_prepared(kernel: &Fake, step: &MountStep, tree: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Error> {
+    let root = Root::new(kernel, kernel.descriptor("root"));
+    mount::mount(kernel, &root, step, tree.map(AsFd::as_fd))
+}
+
+fn calls_of(step: &MountStep) -> Vec<String> {
+    let kernel = Fake::new();
+    mount(&kernel, step).unwrap();
+    let looks = ["fstat(", "fstatfs(", "open_in_root("];
+    kernel.calls().into_iter().filter(|call| !looks.iter().any(|look| call.starts_with(look))).collect()
+}
+
+#[test]
+fn a_file_system_is_made_detached_and_moved_onto_a_descriptor() {
+    assert_eq!(
+        calls_of(&file_system(
+            "ext4",
+            "/mnt",
+            &["ro", "nosuid", "sync", "data=ordered", "discard", "rro", "rslave"]
+        )),
+        [
+            r#"fsopen("ext4")"#,
+            r#"fsconfig_string(ext4, "source", "ext4")"#,
+            r#"fsconfig_flag(ext4, "sync")"#,
+            r#"fsconfig_flag(ext4, "ro")"#,
+            r#"fsconfig_string(ext4, "data", "ordered")"#,
+            r#"fsconfig_flag(ext4, "discard")"#,
+            "fsconfig_create(ext4)",
+            "fsmount(ext4, 0, RDONLY|NOSUID)",
+            "mount_setattr(mount of ext4, recursive, +RDONLY, -0, same propagation, no idmap)",
+            "move_mount(mount of ext4, root/mnt)",
+            "mount_setattr(mount of ext4, recursive, +0, -0, DOWNSTREAM, no idmap)",
+        ]
+    );
+}
+
+#[test]
+fn a_tmpfs_has_the_mode_of_what_it_covers_unless_it_is_told_another() {
+    let kernel = Fake::new();
+    kernel.set_stat("root/var", stat(FileType::Directory, 0o1770, 0));
+    mount(&kernel, &file_system("tmpfs", "/var", &["mode=700"])).unwrap();
+    let modes: Vec<_> = kernel.calls().into_iter().filter(|call| call.contains("\"mode\"")).collect();
+    assert_eq!(
+        modes,
+        [r#"fsconfig_string(tmpfs, "mode", "1770")"#, r#"fsconfig_string(tmpfs, "mode", "700")"#],
+        "the last one counts"
+    );
+    let kernel = Fake::new();
+    kernel.fail_at(0, Errno::NOENT);
+    mount(&kernel, &file_system("tmpfs", "/var", &[])).unwrap();
+    assert!(!kernel.calls().iter().any(|call| call.contains("\"mode\"")), "there was nothing");
+}
+
+#[test]
+fn a_bind_mount_has_the_attributes_that_were_asked_for_and_no_others() {
+    let calls = calls_of(&bind("/mnt", &["ro"]));
+    let inherited = "-NOSUID|NODEV|NOEXEC|NOSYMFOLLOW";
+    assert_eq!(
+        calls,
+        [
+            r#"open("/data", PATH, 0o0)"#,
+            "open_tree(/data, OPEN_TREE_CLONE)",
+            &format!("mount_setattr(tree of /data, alone, +RDONLY, {inherited}, same propagation, no idmap)"),
+            "move_mount(tree of /data, root/mnt)",
+        ]
+    );
+    assert!(
+        !calls_of(&bind("/mnt", &[])).iter().any(|call| call.starts_with("mount_setattr")),
+        "none asked, none changed"
+    );
+    assert!(
+        calls_of(&bind("/mnt", &["rbind"]))
+            .contains(&"open_tree(/data, OPEN_TREE_CLONE|AT_RECURSIVE)".into())
+    );
+}
+
+#[test]
+fn attributes_that_are_locked_stay_unless_they_were_named() {
+    let kernel = Fake::new();
+    kernel.fail_on("mount_setattr(tree of /data, alone, +RDONLY, -NOSUID|NODEV|NOEXEC", Errno::PERM);
+    mount(&kernel, &bind("/mnt", &["ro"])).unwrap();
+    let last = kernel.calls().into_iter().rfind(|call| call.starts_with("mount_setattr")).unwrap();
+    assert_eq!(last, "mount_setattr(tree of /data, alone, +RDONLY, -0, same propagation, no idmap)");
+    let kernel = Fake::new();
+    kernel.fail_on("mount_setattr", Errno::PERM);
+    assert_eq!(mount(&kernel, &bind("/mnt", &["dev"])).unwrap_err().errno(), Some(Errno::PERM));
+    assert!(!kernel.verbs().contains(&"move_mount".to_owned()));
+}
+
+#[test]
+fn a_bind_mount_has_no_options_of_a_file_system() {
+    let error = mount(&Fake::new(), &bind("/mnt", &["size=1"])).unwrap_err();
+    assert!(
+        error.to_string().starts_with("bind mounts cannot have any filesystem-specific options applied"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_missing_mount_point_of_a_file_is_a_file() {
+    let kernel = Fake::new();
+    kernel.set_stat("/data", stat(FileType::RegularFile, 0o644, 0));
+    kernel.fail_on(r#"open_in_root(root, "/etc/hosts", PATH"#, Errno::NOENT);
+    mount(&kernel, &bind("/etc/hosts", &[])).unwrap();
+    assert!(
+        kernel.calls().contains(&r#"open_in_root(root/etc, "hosts", CREATE|EXCL|NOFOLLOW, 0o644)"#.into()),
+        "{:#?}",
+        kernel.calls()
+    );
+}
+
+#[test]
+fn what_was_opened_by_the_host_is_mounted_and_not_its_path() {
+    let kernel = Fake::new();
+    let tree = kernel.descriptor("source");
+    mount_prepared(&kernel, &bind("/mnt", &[]), Some(&tree)).unwrap();
+    let verbs = kernel.verbs();
+    assert!(!verbs.contains(&"open".to_owned()) && !verbs.contains(&"open_tree".to_owned()), "{verbs:?}");
+    assert_eq!(verbs.last().unwrap(), "move_mount");
+}
+
+#[test]
+fn proc_and_sysfs_go_onto_real_directories_alone() {
+    for fs_type in ["proc", "sysfs"] {
+        for errno in [Errno::LOOP, Errno::NOTDIR] {
+            let kernel = Fake::new();
+            kernel.fail_at(0, errno);
+            let error = mount(&kernel, &file_system(fs_type, "/x", &[])).unwrap_err();
+            assert!(error.to_string().contains("must be mounted on ordinary directory"), "{error}");
+            assert_eq!(kernel.calls(), [r#"open_in_root(root, "/x", DIRECTORY|NOFOLLOW|PATH, 0o0)"#]);
+        }
+    }
+}
+
+/// What looks like the procfs must be one (CVE-2019-16884).
+#[test]
+fn nothing_else_covers_proc_by_whatever_path() {
+    let kernel = Fake::new();
+    let error = mount(&kernel, &file_system("tmpfs", "/proc", &[])).unwrap_err();
+    assert_eq!(error.to_string(), r#""/proc" cannot be mounted because it is not of type proc"#);
+
+    let kernel = Fake::new();
+    let mut top = stat(FileType::Directory, 0o555, 0);
+    top.st_ino = 1;
+    kernel.set_stat("root/link", top);
+    kernel.set_file_system("root/link", PROC_SUPER_MAGIC);
+    let error = mount(&kernel, &bind("/link", &[])).unwrap_err();
+    assert_eq!(error.to_string(), r#""/link" cannot be mounted because it is not of type proc"#);
+}
+
+#[test]
+fn a_procfs_of_the_host_may_be_bound_on_proc_whoever_opened_it() {
+    let kernel = Fake::new();
+    kernel.set_file_system("/data", PROC_SUPER_MAGIC);
+    mount(&kernel, &bind("/proc", &[])).unwrap();
+    let kernel = Fake::new();
+    kernel.set_file_system("source", PROC_SUPER_MAGIC);
+    let tree = kernel.descriptor("source");
+    mount_prepared(&kernel, &bind("/proc", &[]), Some(&tree)).unwrap();
+    let kernel = Fake::new();
+    let tree = kernel.descriptor("source");
+    assert!(mount_prepared(&kernel, &bind("/proc", &[]), Some(&tree)).is_err(), "it is none");
+}
+
+#[test]
+fn in_proc_only_what_lxcfs_shows_is_mounted() {
+    let mounted = |path: &str| {
+        let kernel = Fake::new();
+        kernel.set_file_system(&format!("root{path}"), PROC_SUPER_MAGIC);
+        mount(&kernel, &bind(path, &[])).is_ok()
+    };
+    assert!(mounted("/proc/cpuinfo") && mounted("/proc/sys/crypto/fips_enabled"));
+    for path in ["/proc/self/attr", "/proc/sys", "/proc/cpuinfo/x", "/link", "/proc/1/exe"] {
+        assert!(!mounted(path), "{path}");
+    }
+}
+
+#[test]
+fn nothing_is_mounted_on_the_root_itself() {
+    let kernel = Fake::new();
+    let top = stat(FileType::Directory, 0o755, 0);
+    kernel.set_stat("root", top);
+    kernel.set_stat("root/link-to-root", top);
+    for path in ["/", "/link-to-root"] {
+        let error = mount(&kernel, &file_system("tmpfs", path, &[])).unwrap_err();
+        assert!(error.to_string().contains("on the top of the root file system"), "{error}");
+    }
+}
+
+#[test]
+fn a_copy_is_made_before_the_mount_is_seen_or_read_only() {
+    let kernel = Fake::new();
+    kernel.set_entries("root/etc", &["link"]);
+    kernel.set_stat("root/etc/link", stat(FileType::Symlink, 0o777, 0));
+    kernel.set_link("root/etc/link", "/x");
+    mount(&kernel, &file_system("tmpfs", "/etc", &["tmpcopyup", "rro"])).unwrap();
+    let calls = kernel.calls();
+    let place = |begin: &str| calls.iter().position(|call| call.starts_with(begin)).expect(begin);
+    let copied = place(r#"symlinkat("/x", mount of tmpfs, "link")"#);
+    let locked = place("mount_setattr(mount of tmpfs, recursive, +RDONLY");
+    assert!(copied < locked && locked < place("move_mount("), "{calls:#?}");
+}
+
+#[test]
+fn what_fsconfig_cannot_say_goes_the_old_way() {
+    let long = format!("lowerdir={}", "/x:".repeat(100));
+    for option in ["iversion", "silent", long.as_str()] {
+        let kernel = Fake::new();
+        mount(&kernel, &file_system("overlay", "/mnt", &["nodev", "rro", "slave", option])).unwrap();
+        let calls = kernel.calls();
+        assert!(!kernel.verbs().contains(&"fsopen".to_owned()));
+        let at = calls
+            .iter()
+            .position(|call| call.starts_with("mount(\"overlay\", root/mnt, \"overlay\""))
+            .unwrap();
+        assert_eq!(
+            calls[at + 1..],
+            [
+                r#"open_in_root(root, "/mnt", PATH, 0o0)"#,
+                "mount_setattr(root/mnt, recursive, +RDONLY, -0, same propagation, no idmap)",
+                "mount_setattr(root/mnt, alone, +0, -0, DOWNSTREAM, no idmap)",
+            ]
+        );
+    }
+    let copying = file_system("tmpfs", "/mnt", &["tmpcopyup", "iversion"]);
+    assert!(matches!(mount(&Fake::new(), &copying), Err(Error::Refused(_))));
+}
+
+#[test]
+fn a_remount_changes_what_is_there() {
+    let kernel = Fake::new();
+    mount(&kernel, &bind("/mnt", &["remount", "ro", "nodev", "rnoexec", "private"])).unwrap();
+    assert_eq!(
+        kernel.calls(),
+        [
+            r#"open_in_root(root, "/mnt", PATH, 0o0)"#,
+            r#"remount(root/mnt, BIND|NODEV|RDONLY, "")"#,
+            "mount_setattr(root/mnt, recursive, +NOEXEC, -0, same propagation, no idmap)",
+            "mount_setattr(root/mnt, alone, +0, -0, PRIVATE, no idmap)",
+        ]
+    );
+}
+
+#[test]
+fn a_mount_that_is_read_only_later_is_kept() {
+    let step = MountStep { read_only_late: true, ..file_system("tmpfs", "/dev", &[]) };
+    assert!(mount(&Fake::new(), &step).unwrap().is_some());
+    assert!(mount(&Fake::new(), &file_system("tmpfs", "/dev", &[])).unwrap().is_none());
+}
