@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
 use super::tape::Argument::{Data, Value};
-use super::tape::{POLICY_DESCRIPTOR, POLICY_HEAR, POLICY_JUMP, Tape};
+use super::tape::{Argument, POLICY_DESCRIPTOR, POLICY_HEAR, POLICY_JUMP, Tape};
 use super::{Handshake, Launch, TAG_HANDSHAKE, TAG_WAIT, Wait};
 use crate::Result;
 
@@ -71,7 +71,7 @@ impl Tape {
     }
 
     /// Reads one byte, and goes on `further` entries from here if it is the right one.
-    fn hear(&mut self, tag: u32, socket: super::tape::Argument, right: u8, further: i32) {
+    fn hear(&mut self, tag: u32, socket: Argument, right: u8, further: i32) {
         let byte = Data(self.bytes(&[0]));
         self.call(tag, libc::SYS_read, &[socket, byte, Value(1), Value(right.into())]);
         self.last_jump(POLICY_HEAR, further);
