@@ -4,10 +4,11 @@
 //! not run from the runtime's own executable: from `execve` of `#!/proc/self/exe` on, or through
 //! `/proc/PID/exe`, the container could open that file and, as root, overwrite the runtime on the host
 //! (CVE-2019-5736). So these steps are written down as a tape of raw system calls, and two hundred bytes of
-//! machine code walk it. The code lies in a sealed memfd, the pad. Its first calls unmap all memory but the tape and
-//! the code from the process, and turn `/proc/self/exe` to the pad with `prctl(PR_SET_MM, PR_SET_MM_MAP)`,
-//! prctl(2). Nothing that the container can reach leads to the runtime any more, no copy of the binary was
-//! made, and there is one `execve` only, so that security labels and capabilities change once.
+//! machine code walk it. The code lies in a sealed memfd, the pad. Its first calls unmap all memory but the
+//! tape and the code from the process, and turn `/proc/self/exe` to the pad with `prctl(PR_SET_MM,
+//! PR_SET_MM_MAP)`, prctl(2). Nothing that the container can reach leads to the runtime any more, no copy of
+//! the binary was made, and there is one `execve` only, so that security labels and capabilities change
+//! once.
 //!
 //! A container that is created waits on the tape, too, for the connection of the `start` that will see its
 //! program run or fail: a [`Wait`]. The process then has a few pages of memory and a handful of descriptors,
