@@ -1,0 +1,176 @@
+//! The terminal of a detached container: sent to whoever listens on the console socket.
+
+use std::io::{IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
+
+use cloison_tests::{Bundle, Output, Sandbox, json, only_for, until};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::termios::tcgetwinsize;
+
+fn at_terminal<'s>(sandbox: &'s Sandbox, script: &str) -> Bundle<'s> {
+    sandbox.busybox(script).set("/process/terminal", true)
+}
+
+fn create(bundle: &Bundle<'_>, id: &str, socket: &Path) -> Output {
+    bundle.try_create(id, &["--console-socket", socket.to_str().unwrap()])
+}
+
+/// The one message that a runtime sends: its name, its descriptor, and nothing after it.
+fn receive(listener: &UnixListener) -> (String, OwnedFd) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut name = [0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got =
+        recvmsg(&stream, &mut [IoSliceMut::new(&mut name)], &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let mut fds: Vec<OwnedFd> = control
+        .drain()
+        .flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    assert_eq!(fds.len(), 1, "exactly one descriptor");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "exactly one message");
+    (String::from_utf8(name[..got.bytes].to_vec()).unwrap(), fds.remove(0))
+}
+
+fn read_until(master: &OwnedFd, text: &str) -> String {
+    let mut shown = String::new();
+    until(&format!("the terminal shows {text:?}"), || {
+        let mut bytes = [0; 4096];
+        let count = rustix::io::read(master, &mut bytes).unwrap();
+        shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        shown.contains(text)
+    });
+    shown
+}
+
+#[test]
+fn the_socket_gets_one_message_with_the_master_and_a_name() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.dir().join("console");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let bundle = at_terminal(&sandbox, "tty; stty size; read x; echo got $x; exec sleep 1000")
+        .set("/process/consoleSize", json!({"height": 20, "width": 70}));
+    let id = sandbox.new_id();
+    create(&bundle, &id, &socket).ok();
+    let (name, master) = receive(&listener);
+    assert!(name.starts_with("/dev/"), "{name}");
+    let size = tcgetwinsize(&master).unwrap();
+    assert_eq!((size.ws_col, size.ws_row), (70, 20));
+    let container = sandbox.container(&id);
+    container.start().ok();
+    assert!(read_until(&master, "20 70").contains("/dev/pts/0\r\n"));
+    rustix::io::write(&master, b"it\n").unwrap();
+    read_until(&master, "got it");
+    container.end();
+}
+
+#[test]
+fn run_detached_sends_the_terminal_too() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.dir().join("console");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let bundle = at_terminal(&sandbox, "echo hello; exec sleep 1000");
+    bundle.write();
+    let id = sandbox.new_id();
+    let flags = ["--detach", "--console-socket", socket.to_str().unwrap()];
+    sandbox.finish(bundle.run_command_as(&id, &flags)).ok();
+    let (_, master) = receive(&listener);
+    read_until(&master, "hello\r\n");
+    sandbox.container(&id).end();
+}
+
+#[test]
+fn the_path_of_the_socket_may_be_longer_than_an_address() {
+    only_for!(Cloison, "runc connects by the path, which has at most 107 bytes");
+    let sandbox = Sandbox::new();
+    let deep = sandbox.directory(&format!("{}/{}", "d".repeat(100), "e".repeat(100)));
+    let short = sandbox.dir().join("console");
+    let listener = UnixListener::bind(&short).unwrap();
+    let long = deep.join("f".repeat(200));
+    std::fs::rename(&short, &long).unwrap();
+    let id = sandbox.new_id();
+    create(&at_terminal(&sandbox, "exec sleep 1000"), &id, &long).ok();
+    receive(&listener);
+    sandbox.container(&id).delete_force().ok();
+}
+
+#[test]
+fn a_socket_that_does_not_answer_is_told_by_its_path_and_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    let at = |name: &str| sandbox.dir().join(name);
+    drop(UnixListener::bind(at("deaf")).unwrap());
+    sandbox.file("file", "");
+    let _datagrams = UnixDatagram::bind(at("datagrams")).unwrap();
+    for (name, why) in [
+        ("missing", "no such file"),
+        ("deaf", "refused"),
+        ("file", ""),
+        ("datagrams", ""),
+        ("file/below", "not a directory"),
+    ] {
+        let bundle = at_terminal(&sandbox, "true");
+        create(&bundle, &sandbox.new_id(), &at(name)).refused_saying(&[at(name).to_str().unwrap(), why]);
+        sandbox.assert_nothing_left();
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_socket_is_said() {
+    only_for!(Cloison, "runc says `connection refused` for all");
+    let sandbox = Sandbox::new();
+    let at = |name: &str| sandbox.dir().join(name);
+    drop(UnixListener::bind(at("deaf")).unwrap());
+    sandbox.file("file", "");
+    let _datagrams = UnixDatagram::bind(at("datagrams")).unwrap();
+    for (name, why) in
+        [("deaf", "nobody listens"), ("file", "is not a socket"), ("datagrams", "is not a stream socket")]
+    {
+        create(&at_terminal(&sandbox, "true"), &sandbox.new_id(), &at(name)).refused_saying(&[why]);
+    }
+}
+
+#[test]
+fn a_receiver_that_hangs_up_at_once_does_no_harm() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.dir().join("console");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let receiver = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let id = sandbox.new_id();
+    // Whether the message was sent before or after is the kernel's affair.
+    let created = create(&at_terminal(&sandbox, "true"), &id, &socket);
+    receiver.join().unwrap();
+    if created.status.success() {
+        sandbox.container(&id).delete_force().ok();
+    }
+}
+
+#[test]
+fn a_terminal_that_nobody_would_get_is_refused() {
+    let sandbox = Sandbox::new();
+    let words = "cannot allocate tty if runc will detach without setting console socket";
+    let bundle = at_terminal(&sandbox, "true");
+    bundle.try_create(&sandbox.new_id(), &[]).refused_saying(&[words]);
+    bundle.run_with(&["--detach"]).refused_saying(&[words]);
+}
+
+#[test]
+fn a_socket_for_no_terminal_is_refused() {
+    let sandbox = Sandbox::new();
+    let words = "cannot use console socket if runc will not detach or allocate tty";
+    let socket = sandbox.dir().join("console");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let flags = ["--console-socket", socket.to_str().unwrap()];
+    let without = sandbox.busybox("true");
+    without.try_create(&sandbox.new_id(), &flags).refused_saying(&[words]);
+    without.run_with(&flags).refused_saying(&[words]);
+    without.run_with(&["--detach", flags[0], flags[1]]).refused_saying(&[words]);
+    at_terminal(&sandbox, "true").run_with(&flags).refused_saying(&[words]);
+}
