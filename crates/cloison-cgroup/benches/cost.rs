@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cloison_cgroup::{CgroupPath, Layout, Record, Signal, Unified};
+use cloison_cgroup::{CgroupPath, DeviceAccess, DeviceKind, DeviceRule, Layout, Record, Signal, Unified};
 use rustix::fs::{Mode, mkdir, rmdir};
 
 const ROUNDS: usize = 400;
@@ -43,10 +43,13 @@ fn measure(what: &str, record: &Record) {
         paths.dedup();
         paths
     };
-    let mut times: [Vec<Duration>; 5] = Default::default();
+    let mut times: [Vec<Duration>; 7] = Default::default();
+    let rules = default_rules();
     for _ in 0..ROUNDS {
         times[0].push(timed(|| cgroup.create().expect("create")));
         times[1].push(timed(|| drop(cgroup.entry().expect("entry"))));
+        times[5].push(timed(|| cgroup.apply_devices(&rules).expect("device rules")));
+        times[6].push(timed(|| cgroup.apply_devices(&rules).expect("device rules")));
         times[2].push(timed(|| cgroup.remove().expect("remove")));
         times[3].push(timed(|| {
             for directory in &directories {
@@ -60,11 +63,28 @@ fn measure(what: &str, record: &Record) {
         }));
     }
     let (kill, gone) = killing(record);
-    let [create, entry, remove, bare_create, bare_remove] = times.map(|mut all| middle(&mut all));
+    let [create, entry, remove, bare_create, bare_remove, devices, again] =
+        times.map(|mut all| middle(&mut all));
     println!(
         "{what}: create {create:.1} (mkdir {bare_create:.1}), entry {entry:.1}, remove {remove:.1} (rmdir {bare_remove:.1})"
     );
+    println!("{what}: device rules {devices:.1}, the same again {again:.1}");
     println!("{what}: kill_all {kill:.1}, remove after it {gone:.1}");
+}
+
+/// What a container has that asks for nothing.
+fn default_rules() -> Vec<DeviceRule> {
+    let rule = |allow, kind, major, minor, access| DeviceRule { allow, kind, major, minor, access };
+    let (all, mknod) = (DeviceAccess::all(), DeviceAccess::MKNOD);
+    let general = [
+        rule(false, DeviceKind::Any, None, None, all),
+        rule(true, DeviceKind::Char, None, None, mknod),
+        rule(true, DeviceKind::Block, None, None, mknod),
+        rule(true, DeviceKind::Char, Some(136), None, all),
+    ];
+    let devices = [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (5, 2), (10, 200)];
+    let devices = devices.map(|(major, minor)| rule(true, DeviceKind::Char, Some(major), Some(minor), all));
+    general.into_iter().chain(devices).collect()
 }
 
 /// What it takes to kill one process, and to remove its cgroup right after that.

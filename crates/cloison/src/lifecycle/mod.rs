@@ -7,6 +7,7 @@ mod birth;
 mod console;
 mod create;
 mod delete;
+mod device_rules;
 mod error;
 mod first_process;
 mod kill;

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 
+use cloison_cgroup::DeviceRule;
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
 use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
@@ -112,6 +113,11 @@ pub enum HostAction {
     OomScoreAdj(i32),
     /// Raises the hard limit of the init, which only the host's side may; the init sets the exact values itself.
     RaiseLimit(Resource, u64),
+    /// Waits until the init has made the container's root and needs nothing more to be done before its program.
+    AwaitInit,
+    /// Lets the cgroup use the devices of these rules only. Not before the init is ready: a file system may be mounted from a block
+    /// device that the container itself may not use.
+    LimitDevices(Vec<DeviceRule>),
 }
 
 impl fmt::Display for HostAction {
@@ -142,6 +148,11 @@ impl fmt::Display for HostAction {
             }
             Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
+            Self::AwaitInit => f.write_str("wait until the init is ready"),
+            Self::LimitDevices(rules) => {
+                let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
+                write!(f, "limit devices: {}", rules.join(", "))
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{HostFacts, Steps};
 use crate::spec::{self, DeviceType, Spec};
 
 /// Every container has these: path, major, minor. All are character devices, mode 0666.
-const DEFAULT: [(&str, u32, u32); 6] = [
+pub(super) const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),
     ("/dev/random", 1, 8),
     ("/dev/full", 1, 7),

@@ -11,6 +11,7 @@
 //! | [`namespaces`] | which namespaces are new, which are joined, id maps, time offsets |
 //! | [`mounts`], [`mount_options`] | every mount, its options split |
 //! | [`devices`] | device nodes and links in `/dev` |
+//! | `device_rules` | which devices may be used |
 //! | [`process`] | limits, credentials, capabilities and the program |
 //! | [`unsupported`] | what is refused by name, because it is not built yet |
 
@@ -23,6 +24,7 @@ use crate::id::ContainerId;
 use crate::spec::{Problem, Spec};
 
 pub mod action;
+mod device_rules;
 pub mod devices;
 pub mod mount_options;
 pub mod mounts;
@@ -101,8 +103,8 @@ impl Plan {
     /// # Errors
     /// Everything in the configuration that is not built yet, each by its JSON pointer.
     pub fn new(spec: &Spec, options: &Options, facts: &HostFacts) -> Result<Self, Vec<Problem>> {
-        let mut warnings = spec.warnings();
-        let refused = unsupported::check(spec, &mut warnings);
+        let warnings = spec.warnings();
+        let refused = unsupported::check(spec);
         if !refused.is_empty() {
             return Err(refused);
         }
@@ -180,6 +182,12 @@ fn host_side(
         if facts.hard_limits.iter().any(|(known, hard)| *known == resource && *hard < wanted) {
             steps.push(HostAction::RaiseLimit(resource, wanted), Origin::index("/process/rlimits", index));
         }
+    }
+    steps.push(HostAction::AwaitInit, "runtime");
+    if facts.own_cgroup {
+        let asked = !spec.linux.resources.devices.is_empty();
+        let origin = if asked { "/linux/resources/devices" } else { "runtime" };
+        steps.push(HostAction::LimitDevices(device_rules::device_rules(spec)), origin);
     }
     steps.0
 }

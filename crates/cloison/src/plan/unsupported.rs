@@ -1,11 +1,11 @@
-//! What is not built yet: refused by name where a container would be less than was asked for, warned about where it would not.
+//! What is not built yet: refused by name, because a container would be less than was asked for.
 //!
 //! A limit that does not hold, a filter that does not filter and a hook that does not run are lies, so those are refused.
 
 use crate::spec::{BlockIo, Cpu, Memory, Network, Pids, Problem, Resources, Spec};
 
-/// Everything in the configuration that is refused; what is merely not done goes to `warnings`.
-pub fn check(spec: &Spec, warnings: &mut Vec<Problem>) -> Vec<Problem> {
+/// Everything in the configuration that is refused.
+pub fn check(spec: &Spec) -> Vec<Problem> {
     let mut refused = Vec::new();
     let mut refuse = |is_there: bool, pointer: &str, what: &str| {
         if is_there {
@@ -24,10 +24,6 @@ pub fn check(spec: &Spec, warnings: &mut Vec<Problem>) -> Vec<Problem> {
     refuse(!linux.net_devices.is_empty(), "/linux/netDevices", "network devices are");
     for (name, is_there) in limits(&linux.resources) {
         refuse(is_there, &format!("/linux/resources/{name}"), "resource limits are");
-    }
-    if !linux.resources.devices.is_empty() {
-        let message = "device rules are not supported by this version of cloison: no device is denied";
-        warnings.push(problem("/linux/resources/devices", message.to_owned()));
     }
     refused
 }

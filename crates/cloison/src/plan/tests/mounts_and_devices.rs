@@ -238,8 +238,10 @@ fn devices_are_added_and_override_the_default_ones() {
         device("/dev/pipe", DeviceType::Fifo),
         device("/dev//ptmx", DeviceType::Character),
     ];
+    let mut changes = changes(&spec);
+    changes.retain(|line| !line.contains("limit devices"));
     assert_eq!(
-        changes(&spec),
+        changes,
         [
             "-make device /dev/null c 1:3 mode 666 owner 0:0  [runtime]",
             "+make device /dev/fuse c 10:229 mode 4640 owner 7:0  [/linux/devices/0]",

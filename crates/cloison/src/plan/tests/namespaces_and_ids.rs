@@ -97,7 +97,7 @@ fn a_joined_time_namespace_is_entered_by_the_init() {
 fn a_new_user_namespace_comes_with_clone_and_ipc_once_its_root_is_there() {
     let plan = plan(&example_with_user_namespace());
     assert_eq!(
-        host(&plan)[1..],
+        host(&plan)[1..3],
         [
             "start the init with new namespaces: user,pid,net,mnt,uts  [/linux/namespaces]",
             "id maps: uids 0→100000×65536, gids 0→200000×65536  [/linux/uidMappings]"

@@ -5,6 +5,8 @@ use super::*;
 const EXPECTED: &str = r#"host
   make the cgroup  [runtime]
   start the init with new namespaces: pid,net,mnt,ipc,uts  [/linux/namespaces]
+  wait until the init is ready  [runtime]
+  limit devices: deny a *:* rwm, allow c *:* m, allow b *:* m, allow c 1:3 rwm, allow c 1:8 rwm, allow c 1:7 rwm, allow c 5:0 rwm, allow c 1:5 rwm, allow c 1:9 rwm, allow c 136:* rwm, allow c 5:2 rwm, allow c 10:200 rwm  [/linux/resources/devices]
 container
   new cgroup namespace  [/linux/namespaces/5]
   new session  [runtime]
@@ -59,8 +61,6 @@ program
   inheritable capabilities none  [/process/capabilities/inheritable]
   ambient capabilities none  [/process/capabilities/ambient]
   no new privileges  [/process/noNewPrivileges]
-warnings
-  /linux/resources/devices: device rules are not supported by this version of cloison: no device is denied
 "#;
 
 #[test]
@@ -115,7 +115,7 @@ fn without_what_is_optional_the_steps_for_it_are_not_there() {
     spec.linux.readonly_paths.clear();
     let facts = HostFacts { kcore: false, own_cgroup: false, ..facts() };
     let gone: Vec<_> = changes_with(&spec, &options(), &facts);
-    assert_eq!(gone.len(), 11, "{gone:#?}");
+    assert_eq!(gone.len(), 12, "{gone:#?}");
     assert!(gone.iter().all(|line| line.starts_with('-')), "{gone:#?}");
 }
 
