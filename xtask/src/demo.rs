@@ -30,7 +30,7 @@ pub(crate) fn demo() -> Result<()> {
         println!("\n# {sentence}\n$ cloison try -- sh -c '{script}'");
         let mut words = command::as_root()?;
         words.push(binary.display().to_string());
-        words.extend(["--log-level", "error", "try", "--", "sh", "-c", script].map(str::to_owned));
+        words.extend(["try", "--", "sh", "-c", script].map(str::to_owned));
         let status = command::words(&words).status()?;
         println!("(exit code {})", status.code().unwrap_or(-1));
         if status.code() != Some(wanted) {
