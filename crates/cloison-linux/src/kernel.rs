@@ -14,7 +14,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use crate::launch::Launch;
 use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
-use crate::process::{CloneRequest, Fork};
+use crate::process::{CloneRequest, Ending, Fork};
 use crate::schedule::{MemoryPolicy, SchedAttr};
 use crate::socket::Message;
 
@@ -40,6 +40,10 @@ pub trait Kernel {
     fn prlimit(&self, pid: Option<Pid>, resource: Resource, limit: Rlimit) -> Result<()>;
     /// `pidfd_send_signal(2)` (Linux 5.1).
     fn pidfd_send_signal(&self, pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()>;
+    /// Waits for the end of a child, and reaps it (`waitid(2)` with `P_PIDFD`, Linux 5.4).
+    fn wait_pidfd(&self, pidfd: BorrowedFd<'_>) -> Result<Ending>;
+    /// The number of a process in the pid namespace of the caller's procfs.
+    fn pidfd_pid(&self, pidfd: BorrowedFd<'_>) -> Result<Pid>;
     /// `prctl(PR_SET_DUMPABLE)`.
     fn set_dumpable(&self, dumpable: bool) -> Result<()>;
     /// `prctl(PR_SET_PDEATHSIG)`.

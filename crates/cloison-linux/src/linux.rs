@@ -13,7 +13,7 @@ use crate::kernel::{Kernel, Result};
 use crate::launch::{self, Launch};
 use crate::mount::{self, MountAttr};
 use crate::namespace::{self, NamespaceFlags};
-use crate::process::{self, CloneRequest, Fork};
+use crate::process::{self, CloneRequest, Ending, Fork};
 use crate::schedule::{self, MemoryPolicy, SchedAttr};
 use crate::socket::{self, Message};
 use crate::{file, keyring, network, terminal};
@@ -45,6 +45,14 @@ impl Kernel for Linux {
 
     fn pidfd_send_signal(&self, pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
         process::send_signal(pidfd, signal)
+    }
+
+    fn wait_pidfd(&self, pidfd: BorrowedFd<'_>) -> Result<Ending> {
+        process::wait_pidfd(pidfd)
+    }
+
+    fn pidfd_pid(&self, pidfd: BorrowedFd<'_>) -> Result<Pid> {
+        process::pidfd_pid(pidfd)
     }
 
     fn set_dumpable(&self, dumpable: bool) -> Result<()> {

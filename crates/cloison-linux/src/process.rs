@@ -102,6 +102,20 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
     rustix::process::pidfd_send_signal(pidfd, signal)
 }
 
+/// The number of a process in the pid namespace that `/proc` shows: the `Pid` of `/proc/self/fdinfo`, `pidfd_open(2)`.
+///
+/// `ESRCH` where the process has ended and was waited for, or is in a pid namespace that is not below.
+pub fn pidfd_pid(pidfd: BorrowedFd<'_>) -> Result<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = file::open(path.as_ref(), OFlags::RDONLY, Mode::empty())
+        .and_then(|file| file::read_to_end(file.as_fd(), 8192))?;
+    let info = String::from_utf8_lossy(&info);
+    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let number = number.and_then(|number| number.trim().parse().ok()).ok_or(Errno::INVAL)?;
+    // -1 for one that has ended, 0 for one that cannot be seen from here.
+    if number > 0 { Pid::from_raw(number).ok_or(Errno::SRCH) } else { Err(Errno::SRCH) }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -254,6 +268,24 @@ mod tests {
     #[test]
     fn child_exits_with_its_status() {
         assert_eq!(in_child(NamespaceFlags::empty(), || 42).unwrap(), Ending::Exited(42));
+    }
+
+    #[test]
+    fn pidfd_knows_the_number_of_its_process_until_it_is_waited_for() {
+        let me = rustix::process::getpid();
+        assert_eq!(pidfd_pid(pidfd_open(me).unwrap().as_fd()).unwrap(), me);
+        let request = CloneRequest { namespaces: NamespaceFlags::empty(), cgroup: None, as_sibling: false };
+        match clone3(&request).unwrap() {
+            // SAFETY: ends the child without running what its parent had registered.
+            Fork::Child => unsafe { libc::_exit(0) },
+            Fork::Parent { pid, pidfd } => {
+                assert_eq!(pidfd_pid(pidfd.as_fd()).unwrap(), pid);
+                wait_pidfd(pidfd.as_fd()).unwrap();
+                assert_eq!(pidfd_pid(pidfd.as_fd()), Err(Errno::SRCH));
+            }
+        }
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(pidfd_pid(file.as_fd()), Err(Errno::INVAL));
     }
 
     #[test]

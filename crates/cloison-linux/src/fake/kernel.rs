@@ -16,7 +16,7 @@ use crate::kernel::{Kernel, Result};
 use crate::launch::Launch;
 use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
-use crate::process::{CloneRequest, Fork};
+use crate::process::{CloneRequest, Ending, Fork};
 use crate::schedule::{MemoryPolicy, SchedAttr};
 use crate::socket::Message;
 
@@ -76,6 +76,16 @@ impl Kernel for Fake {
     fn pidfd_send_signal(&self, pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
         asked!(self, "pidfd_send_signal", self.name(pidfd), signal.as_raw());
         Ok(())
+    }
+
+    fn wait_pidfd(&self, pidfd: BorrowedFd<'_>) -> Result<Ending> {
+        asked!(self, "wait_pidfd", self.name(pidfd));
+        Ok(Ending::Exited(0))
+    }
+
+    fn pidfd_pid(&self, pidfd: BorrowedFd<'_>) -> Result<Pid> {
+        asked!(self, "pidfd_pid", self.name(pidfd));
+        Pid::from_raw(FIRST_PID).ok_or(Errno::SRCH)
     }
 
     fn set_dumpable(&self, dumpable: bool) -> Result<()> {

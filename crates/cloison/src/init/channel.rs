@@ -47,8 +47,8 @@ impl ToInit {
 /// What the init tells the runtime.
 #[derive(Debug)]
 pub enum FromInit {
-    /// The init's pidfd and its process id as the runtime sees it, from the parent that it needed to join a user namespace.
-    Process(i32, OwnedFd),
+    /// The init's pidfd, from the parent that it needed to join a user namespace.
+    Process(OwnedFd),
     /// The master of the container's terminal.
     Terminal(OwnedFd),
     /// Everything is made; only the program is missing.
@@ -104,12 +104,9 @@ impl FromInit {
     pub fn send_process(
         kernel: &dyn Kernel,
         socket: BorrowedFd<'_>,
-        pid: i32,
         pidfd: &OwnedFd,
     ) -> Result<(), Errno> {
-        let mut bytes = vec![PROCESS];
-        bytes.extend(pid.to_le_bytes());
-        kernel.send(socket, &bytes, Some(pidfd.as_fd()))
+        kernel.send(socket, &[PROCESS], Some(pidfd.as_fd()))
     }
 
     /// Tells what has failed.
@@ -142,7 +139,7 @@ impl FromInit {
             (None, _) => Ok(Self::End),
             (Some(&READY), _) => Ok(Self::Ready),
             (Some(&TERMINAL), Some(fd)) => Ok(Self::Terminal(fd)),
-            (Some(&PROCESS), Some(fd)) => Ok(Self::Process(number(&bytes).ok_or(Errno::PROTO)?, fd)),
+            (Some(&PROCESS), Some(fd)) => Ok(Self::Process(fd)),
             (Some(&FAILED), _) => {
                 let errno = number(&bytes).ok_or(Errno::PROTO)?;
                 let text = bytes.get(5 + PADDING.len()..).unwrap_or_default();
@@ -220,8 +217,8 @@ mod tests {
         let file = a_file();
         FromInit::send_terminal(&Linux, theirs.as_fd(), file.as_fd()).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Terminal(_))));
-        FromInit::send_process(&Linux, theirs.as_fd(), 0x0102_0304, &file).unwrap();
-        assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Process(0x0102_0304, _))));
+        FromInit::send_process(&Linux, theirs.as_fd(), &file).unwrap();
+        assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Process(_))));
         Linux.send(theirs.as_fd(), &[READY], None).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Ready)));
         drop(theirs);
@@ -261,9 +258,7 @@ mod tests {
                 other => panic!("{bytes:?}: {other:?}"),
             }
         }
-        for bytes in [&b"p"[..], b"p\x01\x02\x03", b"x"] {
-            assert!(matches!(decode(bytes, Some(a_file())), Err(Errno::PROTO)), "{bytes:?}");
-        }
+        assert!(matches!(decode(b"x", Some(a_file())), Err(Errno::PROTO)));
     }
 
     proptest::proptest! {
@@ -278,7 +273,7 @@ mod tests {
             let bytes = [&[first][..], &rest].concat();
             match decode(&bytes, has_fd.then(a_file)) {
                 Ok(FromInit::Terminal(_)) => proptest::prop_assert!(has_fd && first == TERMINAL),
-                Ok(FromInit::Process(..)) => proptest::prop_assert!(has_fd && rest.len() >= 4),
+                Ok(FromInit::Process(_)) => proptest::prop_assert!(has_fd && first == PROCESS),
                 Ok(FromInit::LaunchFailed(_)) => proptest::prop_assert_eq!(bytes.len(), 8),
                 Ok(FromInit::End) => proptest::prop_assert!(false, "there is a message"),
                 Ok(FromInit::Ready | FromInit::Failed(_)) | Err(Errno::PROTO) => {}

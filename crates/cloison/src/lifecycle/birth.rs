@@ -4,7 +4,7 @@
 //! [committed](Birth::commit), it takes all of it away again.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cloison_cgroup::{CgroupPath, Layout, Record};
 use cloison_linux::namespace::NamespaceFlags;
@@ -131,6 +131,8 @@ pub(super) struct Birth<'k> {
     init: Option<FirstBorn>,
     /// The master of the container's terminal.
     pub(super) terminal: Option<OwnedFd>,
+    /// The pid file, once it is written.
+    pid_file: Option<PathBuf>,
     committed: bool,
 }
 
@@ -181,6 +183,7 @@ impl<'k> Birth<'k> {
             state,
             init: None,
             terminal: None,
+            pid_file: None,
             committed: false,
         };
         // Saved before the cgroup is made: whoever deletes what a crash has left must know of it.
@@ -201,7 +204,7 @@ impl<'k> Birth<'k> {
         for step in std::mem::take(&mut self.plan.host) {
             let origin = step.origin.clone();
             match &step.action {
-                HostAction::MakeCgroup => self.cgroup.cgroup().create()?,
+                HostAction::MakeCgroup => self.make_cgroup()?,
                 HostAction::OpenSource(source) => {
                     sources.push((source.mount, sources::open(self.kernel, source, &origin)?));
                 }
@@ -221,6 +224,15 @@ impl<'k> Birth<'k> {
             }
         }
         Ok(())
+    }
+
+    /// Where this fails the cgroup is not ours, and undoing must not touch what lives in it.
+    fn make_cgroup(&mut self) -> Result<(), Error> {
+        let made = self.cgroup.cgroup().create();
+        if made.is_err() {
+            self.state.cgroup = Record::disabled();
+        }
+        Ok(made?)
     }
 
     fn clone_init(
@@ -286,16 +298,17 @@ impl<'k> Birth<'k> {
     fn adopt(&mut self) -> Result<(), Error> {
         let Some(between) = self.init.take() else { return Ok(()) };
         let answer = FromInit::receive(self.kernel, between.channel.as_fd());
-        let (pid, pidfd) = match answer {
-            Ok(FromInit::Process(pid, pidfd)) => (pid, pidfd),
+        let pidfd = match answer {
+            Ok(FromInit::Process(pidfd)) => pidfd,
             other => {
                 self.init = Some(between);
                 return Err(self.unexpected(other));
             }
         };
-        process::wait_pidfd(between.pidfd.as_fd()).doing("waiting for the init's parent")?;
-        let pid = Pid::from_raw(pid).ok_or(Error::Protocol)?;
+        // Its parent may be in another pid namespace and know it by another number.
+        let pid = self.kernel.pidfd_pid(pidfd.as_fd()).doing("reading the init's process id")?;
         self.init = Some(FirstBorn { pid, pidfd, channel: between.channel });
+        self.kernel.wait_pidfd(between.pidfd.as_fd()).doing("waiting for the init's parent")?;
         Ok(())
     }
 
@@ -358,13 +371,12 @@ impl<'k> Birth<'k> {
         self.container()?.save(&self.state)?;
         if let Some(path) = pid_file {
             super::pid_file::write(path, pid)?;
+            self.pid_file = Some(path.to_owned());
         }
         let channel = self.first_born()?.channel.as_fd();
-        let told = ToInit::Committed.send(self.kernel, channel).doing("telling the init to go on");
-        if told.is_err() {
-            pid_file.into_iter().for_each(super::pid_file::remove);
-        }
-        told.map(|()| self.committed = true)
+        ToInit::Committed.send(self.kernel, channel).doing("telling the init to go on")?;
+        self.committed = true;
+        Ok(())
     }
 
     /// After [`commit`](Self::commit) of a birth that begins at once: waits until the program runs.
@@ -384,15 +396,18 @@ impl<'k> Birth<'k> {
         Ok((self.init.take().ok_or(Error::NotRunning)?, self.state.clone()))
     }
 
-    /// Takes the container away again: kills and reaps the init, removes the cgroup and the state directory.
+    /// Takes the container away again: kills and reaps the init, removes the pid file, the cgroup and the state directory.
     fn undo(&mut self) -> Result<(), Error> {
         self.committed = true;
+        if let Some(path) = self.pid_file.take() {
+            super::pid_file::remove(&path);
+        }
         if let Some(init) = self.init.take() {
-            match process::send_signal(init.pidfd.as_fd(), Signal::KILL) {
+            match self.kernel.pidfd_send_signal(init.pidfd.as_fd(), Signal::KILL) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(errno).doing("killing the init"),
             }
-            match process::wait_pidfd(init.pidfd.as_fd()) {
+            match self.kernel.wait_pidfd(init.pidfd.as_fd()) {
                 // Reaped before.
                 Ok(_) | Err(Errno::CHILD) => {}
                 Err(errno) => return Err(errno).doing("waiting for the init's end"),
@@ -441,9 +456,7 @@ fn go_between(
         kernel.setns(user.as_fd(), NamespaceFlags::USER)?;
         match kernel.clone3(&CloneRequest { namespaces, cgroup: None, as_sibling: true })? {
             Fork::Child => be_born(kernel, plan, inherited),
-            Fork::Parent { pid, pidfd } => {
-                FromInit::send_process(kernel, inherited.channel, pid.as_raw_nonzero().get(), &pidfd)
-            }
+            Fork::Parent { pidfd, .. } => FromInit::send_process(kernel, inherited.channel, &pidfd),
         }
     };
     if let Err(errno) = born() {
@@ -505,3 +518,6 @@ impl Restore<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

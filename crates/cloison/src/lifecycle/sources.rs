@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cloison_linux::mount::MountAttr;
 use cloison_linux::namespace::NamespaceFlags;
-use cloison_linux::process::{self, CloneRequest, Fork};
+use cloison_linux::process::{CloneRequest, Fork};
 use cloison_linux::{Kernel, Mode, MountAttrFlags, MountPropagationFlags, OFlags, OpenTreeFlags, Signal};
 
 use super::Error;
@@ -69,7 +69,7 @@ fn user_namespace(kernel: &dyn Kernel, uids: &[IdMapping], gids: &[IdMapping]) -
             kernel
                 .pidfd_send_signal(pidfd.as_fd(), Signal::KILL)
                 .doing("ending the holder of a user namespace")?;
-            process::wait_pidfd(pidfd.as_fd()).doing("waiting for the holder of a user namespace")?;
+            kernel.wait_pidfd(pidfd.as_fd()).doing("waiting for the holder of a user namespace")?;
             made
         }
     }
