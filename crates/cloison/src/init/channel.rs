@@ -101,11 +101,7 @@ impl FromInit {
     }
 
     /// Hands over the init itself.
-    pub fn send_process(
-        kernel: &dyn Kernel,
-        socket: BorrowedFd<'_>,
-        pidfd: &OwnedFd,
-    ) -> Result<(), Errno> {
+    pub fn send_process(kernel: &dyn Kernel, socket: BorrowedFd<'_>, pidfd: &OwnedFd) -> Result<(), Errno> {
         kernel.send(socket, &[PROCESS], Some(pidfd.as_fd()))
     }
 
