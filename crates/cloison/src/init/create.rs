@@ -101,6 +101,7 @@ impl<'a> Init<'a> {
     fn run(&mut self, step: &Step<Action>) -> Result<(), Error> {
         let kernel = self.kernel;
         match &step.action {
+            Action::HideInit => kernel.set_dumpable(false).doing(|| "hiding the init from other processes"),
             Action::JoinNamespace(NamespaceFlags::USER, _) => self.become_root(),
             Action::JoinNamespace(kind, path) => security::join_namespace(kernel, *kind, path),
             Action::BecomeRoot => self.wait_for_maps().and_then(|()| self.become_root()),

@@ -211,8 +211,9 @@ impl<'k> Birth<'k> {
                 HostAction::TimeOffsets(offsets) => before.time_offsets(offsets)?,
                 HostAction::JoinPidNamespace(path) => before.pid_namespace(path)?,
                 HostAction::CloneInit(namespaces) => {
-                    self.clone_init(*namespaces, begin, seals, &sources)?;
+                    let born = self.clone_init(*namespaces, begin, seals, &sources);
                     before.undo()?;
+                    born?;
                 }
                 HostAction::WriteIdMaps { uids, gids } => self.write_id_maps(uids, gids)?,
                 HostAction::OomScoreAdj(score) => {

@@ -273,6 +273,9 @@ pub struct Device {
 /// What the init does between `clone3` and the launch, in this order of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
+    /// Makes the init not dumpable: nobody in a PID namespace that it joins may look into a process that holds descriptors of the host,
+    /// before `execve` has closed them and ended this (CVE-2016-9962).
+    HideInit,
     /// Enters an existing namespace.
     JoinNamespace(NamespaceFlags, PathBuf),
     /// Waits until the host's side has written the id maps of the new user namespace, then becomes its root.
@@ -379,6 +382,7 @@ pub enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::HideInit => f.write_str("hide the init from other processes"),
             Self::JoinNamespace(kind, path) => write!(f, "join the {kind} namespace {}", path.display()),
             Self::BecomeRoot => f.write_str("wait for the id maps, become root in the user namespace"),
             Self::JoinCgroup => f.write_str("join the cgroup"),

@@ -235,6 +235,8 @@ fn enter_namespaces(
         steps
             .push(Action::NewNamespace(NamespaceFlags::CGROUP), namespaces.origin_of(NamespaceFlags::CGROUP));
     }
+    // It is born so, but a change of ids may have ended it.
+    steps.push(Action::HideInit, "runtime");
     steps.push(Action::NewSession, "runtime");
     if !options.no_new_keyring {
         steps.push(session_keyring(&options.id, namespaces), "runtime");

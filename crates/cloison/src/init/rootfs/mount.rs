@@ -53,6 +53,9 @@ pub(crate) fn mount(
     if step.options.remount {
         return remount(kernel, root, step).map(|()| None);
     }
+    if fs_type(step).is_empty() {
+        return propagate_only(root, step, kernel).map(|()| None);
+    }
     let bind = match &step.source {
         MountSource::Bind(source) => Some(bind_source(kernel, source, prepared)?),
         MountSource::FileSystem { .. } => None,
@@ -382,6 +385,13 @@ fn remount(kernel: &dyn Kernel, root: &Root<'_>, step: &MountStep) -> Result<(),
     kernel.remount(target.as_fd(), flags, &step.options.data.join(",")).doing(doing)?;
     set_attributes(kernel, target.as_fd(), step.options.recursive, true).doing(doing)?;
     propagate(kernel, target.as_fd(), &step.options.propagation, path)
+}
+
+/// An entry without a type mounts nothing: it changes the propagation of what is mounted there.
+fn propagate_only(root: &Root<'_>, step: &MountStep, kernel: &dyn Kernel) -> Result<(), Error> {
+    let path = step.destination.as_path();
+    let mount = root.open(path, OFlags::PATH).doing(|| format!("opening the mount {}", path.display()))?;
+    propagate(kernel, mount.as_fd(), &step.options.propagation, path)
 }
 
 /// After the mount is attached, since attaching below a shared mount would share it again.

@@ -9,6 +9,7 @@ const EXPECTED: &str = r#"host
   limit devices: deny a *:* rwm, allow c *:* m, allow b *:* m, allow c 1:3 rwm, allow c 1:8 rwm, allow c 1:7 rwm, allow c 5:0 rwm, allow c 1:5 rwm, allow c 1:9 rwm, allow c 136:* rwm, allow c 5:2 rwm, allow c 10:200 rwm  [/linux/resources/devices]
 container
   new cgroup namespace  [/linux/namespaces/5]
+  hide the init from other processes  [runtime]
   new session  [runtime]
   new session keyring _ses.c1  [runtime]
   bring the loopback interface up  [/linux/namespaces/1]

@@ -30,7 +30,7 @@ pub(super) fn check(spec: &Spec, check: &mut Check<'_>) {
     }
     user(spec, check);
     time(linux, check);
-    mount(linux, check);
+    mount(spec, check);
 }
 
 fn user(spec: &Spec, check: &mut Check<'_>) {
@@ -120,9 +120,22 @@ fn time(linux: &Linux, check: &mut Check<'_>) {
     }
 }
 
-fn mount(linux: &Linux, check: &mut Check<'_>) {
+fn mount(spec: &Spec, check: &mut Check<'_>) {
+    let linux = &spec.linux;
     if may_have(linux, NamespaceType::Mount, check) {
         return;
+    }
+    if !spec.mounts.is_empty() {
+        check.problem(
+            "/mounts",
+            "without a mount namespace these would be the host's mounts, add {\"type\": \"mount\"}",
+        );
+    }
+    if spec.root.readonly {
+        check.problem(
+            "/root/readonly",
+            "without a mount namespace the root cannot be made read-only, add {\"type\": \"mount\"}",
+        );
     }
     for (pointer, paths) in
         [("/linux/maskedPaths", &linux.masked_paths), ("/linux/readonlyPaths", &linux.readonly_paths)]

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use crate::spec::Spec;
 
 fn warnings(spec: &Value) -> Vec<String> {
-    let mut whole =
-        json!({"ociVersion": "1.3.0", "process": {"args": ["sh"], "cwd": "/"}, "root": {"path": "r"}});
+    let mut whole = json!({
+        "ociVersion": "1.3.0", "process": {"args": ["sh"], "cwd": "/"}, "root": {"path": "r"},
+        "linux": {"namespaces": [{"type": "mount"}]},
+    });
     for (key, value) in spec.as_object().unwrap() {
         match (&mut whole[key.as_str()], value) {
             (Value::Object(fields), Value::Object(more)) => fields.extend(more.clone()),

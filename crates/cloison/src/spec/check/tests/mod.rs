@@ -20,8 +20,12 @@ fn with(pointer: &str, value: Value) -> Value {
     with_all([(pointer, value)])
 }
 
+/// Mounts, and a root that is not as it lies there, come with the mount namespace that they need, unless the namespaces are told.
 fn with_all<const N: usize>(changes: [(&str, Value); N]) -> Value {
     let mut spec = least();
+    if changes.iter().any(|(pointer, _)| ["/mounts", "/root"].contains(pointer)) {
+        spec["linux"] = json!({"namespaces": [{"type": "mount"}]});
+    }
     for (pointer, value) in changes {
         let (parents, last) = pointer.rsplit_once('/').unwrap();
         let parent = parents.split('/').skip(1).fold(&mut spec, |place, key| {
@@ -62,7 +66,10 @@ fn namespaces(kinds: &[&str]) -> Value {
 }
 
 fn user_namespace(uid: &Value, gid: &Value) -> Value {
-    with("/linux", json!({"namespaces": [{"type": "user"}], "uidMappings": uid, "gidMappings": gid}))
+    with(
+        "/linux",
+        json!({"namespaces": [{"type": "user"}, {"type": "mount"}], "uidMappings": uid, "gidMappings": gid}),
+    )
 }
 
 fn row(container: u32, host: u32, size: u32) -> Value {

@@ -127,6 +127,17 @@ fn masked_and_readonly_paths_need_a_mount_namespace() {
 }
 
 #[test]
+fn nothing_is_mounted_or_made_read_only_without_a_mount_namespace() {
+    let none = || ("/linux/namespaces", namespaces(&["uts"]));
+    let mounts = json!([{"destination": "/proc", "type": "proc"}]);
+    accepts(&with("/mounts", mounts.clone()));
+    refuses(&with_all([("/mounts", mounts), none()]), "/mounts", "the host's mounts");
+    let root = json!({"path": "rootfs", "readonly": true});
+    accepts(&with("/root", root.clone()));
+    refuses(&with_all([("/root", root), none()]), "/root/readonly", "cannot be made read-only");
+}
+
+#[test]
 fn parameters_are_set_only_in_namespaces_of_the_container() {
     for (name, kind) in [
         ("kernel.msgmax", "ipc"),
