@@ -7,10 +7,13 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use cloison_tests::leaks::children_of;
+use cloison_tests::rootfs::make_dir;
 use cloison_tests::sandbox::to_pid;
 use cloison_tests::{Bundle, Foreground, Output, Rootfs, Sandbox, json, only_for, until};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::Errno;
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{PidfdFlags, Signal, pidfd_open};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, OutputModes, Winsize, tcgetattr, tcgetwinsize, tcsetwinsize};
@@ -471,16 +474,16 @@ fn the_end_is_not_kept_away_by_output_that_nobody_reads() {
     let sandbox = Sandbox::new();
     let screen = Screen::new();
     let before = screen.mode();
-    // More than the pipe takes, less than the pipe and the terminal.
-    let bundle = at_terminal(&sandbox, "yes | head -c 80000; touch /tmp/written").writable();
+    // More than the pipe takes, less than the terminal does.
+    let bundle = at_terminal(&sandbox, "yes | head -c 8000; touch /tmp/written").writable();
     bundle.write();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    fcntl_setpipe_size(&reader, 4096).expect("it is ours");
     let mut command = bundle.run_command(&[]);
-    command.stdin(screen.stream()).stdout(Stdio::piped()).stderr(screen.stream());
-    let mut run = sandbox.spawn_with_own_stdio(command);
-    let reader = run.child().stdout.take().unwrap();
+    command.stdin(screen.stream()).stdout(writer).stderr(screen.stream());
+    let run = sandbox.spawn_with_own_stdio(command);
     until("all is written", || bundle.rootfs().join("tmp/written").exists());
     until("the program has ended", || children_of(run.pid()).is_empty());
-    std::thread::sleep(std::time::Duration::from_millis(50));
     run.signal(Signal::TERM);
     screen.end(run).ok();
     assert_eq!(screen.mode(), before);
@@ -506,6 +509,25 @@ fn a_program_may_hang_its_terminal_up_and_come_back() {
     let bundle = at_terminal(&sandbox, script).capabilities(&["CAP_SYS_ADMIN"]);
     screen.run(&sandbox, &bundle).ok();
     assert_eq!(screen.shown(), "one\ntwo\n");
+}
+
+#[test]
+fn a_multiplexer_that_the_image_has_made_up_is_not_opened() {
+    only_for!(Cloison, "other runtimes say it in other words");
+    let sandbox = Sandbox::new();
+    let screen = Screen::new();
+    let rootfs = Rootfs::hostile(|root| {
+        make_dir(&root.join("dev/pts"), 0o755);
+        let (mode, null) = (Mode::from_raw_mode(0o666), makedev(1, 3));
+        mknodat(CWD, root.join("dev/pts/ptmx"), FileType::CharacterDevice, mode, null).expect("mknod");
+    });
+    let bundle = sandbox.bundle(rootfs).args(["true"]).set("/process/terminal", true).edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().expect("a list");
+        mounts.retain(|mount| !mount["destination"].as_str().expect("a path").starts_with("/dev"));
+    });
+    let output = screen.run(&sandbox, &bundle);
+    assert_eq!(output.code(), 1);
+    assert!(screen.shown().contains("not the terminal multiplexer"), "{}", screen.shown());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The container's terminal: a pseudo terminal of the container's own devpts.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use cloison_linux::{Errno, Kernel, Mode, OFlags, OpenTreeFlags};
@@ -22,12 +22,7 @@ pub(crate) fn terminal(
     uid: u32,
 ) -> Result<(), Error> {
     let doing = || "opening a terminal of the container's /dev/pts";
-    let master = root.open(Path::new("/dev/ptmx"), OFlags::RDWR | OFlags::NOCTTY).doing(doing)?;
-    if !is_char_device(&kernel.fstat(master.as_fd()).doing(doing)?, 5, 2) {
-        return Err(Error::Refused(
-            "container's /dev/ptmx is invalid: not the terminal multiplexer".to_owned(),
-        ));
-    }
+    let master = master(kernel, root)?;
     let terminal = kernel.open_terminal(master.as_fd()).doing(doing)?;
     if let Some((columns, rows)) = size {
         kernel.set_window_size(terminal.as_fd(), columns, rows).doing(|| "setting the terminal's size")?;
@@ -46,6 +41,18 @@ pub(crate) fn terminal(
     (0..3)
         .try_for_each(|stream| kernel.dup_onto(terminal.as_fd(), stream))
         .doing(|| "making the terminal the standard streams")
+}
+
+/// Looked at before it is opened: opening another device could already do something.
+fn master(kernel: &dyn Kernel, root: &Root<'_>) -> Result<OwnedFd, Error> {
+    let doing = || "opening /dev/ptmx";
+    let multiplexer = root.open(Path::new("/dev/ptmx"), OFlags::PATH).doing(doing)?;
+    if !is_char_device(&kernel.fstat(multiplexer.as_fd()).doing(doing)?, 5, 2) {
+        return Err(Error::Refused(
+            "container's /dev/ptmx is invalid: not the terminal multiplexer".to_owned(),
+        ));
+    }
+    kernel.reopen(multiplexer.as_fd(), OFlags::RDWR | OFlags::NOCTTY).doing(doing)
 }
 
 /// Never through a link: what lies behind one is not ours to cover.
