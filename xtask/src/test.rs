@@ -26,9 +26,15 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     runner.push(ourselves);
     runner.push("isolate".to_owned());
     let runner = runner.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+    let names_packages = arguments
+        .iter()
+        .take_while(|argument| **argument != "--")
+        .any(|argument| *argument == "-p" || argument.starts_with("--package"));
     let tests = build::cargo()
-        .args(["test", "--workspace", "--tests", "--no-fail-fast", "--config"])
+        .args(["test", "--tests", "--no-fail-fast", "--config"])
         .arg(format!("target.'cfg(unix)'.runner = [{runner}]"))
+        // Cargo takes --workspace for more than a package that is named beside it.
+        .args(if names_packages { &[][..] } else { &["--workspace"] })
         .args(arguments)
         .status()?;
     let examples = if arguments.is_empty() { examples().status()?.success() } else { true };
