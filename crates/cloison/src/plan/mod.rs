@@ -103,10 +103,15 @@ impl Plan {
     /// # Errors
     /// Everything in the configuration that is not built yet, each by its JSON pointer.
     pub fn new(spec: &Spec, options: &Options, facts: &HostFacts) -> Result<Self, Vec<Problem>> {
-        let warnings = spec.warnings();
+        let mut warnings = spec.warnings();
         let refused = unsupported::check(spec);
         if !refused.is_empty() {
             return Err(refused);
+        }
+        if !facts.own_cgroup && !spec.linux.resources.devices.is_empty() {
+            let pointer = "/linux/resources/devices".to_owned();
+            let message = "ignored without a cgroup of the container's own: no device is denied".to_owned();
+            warnings.push(Problem { pointer, message });
         }
         let namespaces = namespaces::Namespaces::of(spec);
         let rootfs = options.bundle.join(&spec.root.path);

@@ -80,3 +80,15 @@ fn the_readers_warnings_stay() {
     let warnings: Vec<_> = plan(&spec).warnings.into_iter().map(|warning| warning.pointer).collect();
     assert_eq!(warnings, ["/mounts/0/destination"]);
 }
+
+#[test]
+fn device_rules_without_a_cgroup_to_hold_them_are_warned_about() {
+    let facts = HostFacts { own_cgroup: false, ..facts() };
+    let plan = Plan::new(&example(), &options(), &facts).unwrap();
+    let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["/linux/resources/devices: ignored without a cgroup of the container's own: no device is denied"]
+    );
+    assert_eq!(Plan::new(&example(), &options(), &super::facts()).unwrap().warnings, []);
+}
