@@ -206,6 +206,8 @@ fn v2_is_mounted_or_bound_where_the_kernel_would_refuse_a_mount() {
     leave_out(&mut spec, NamespaceType::Cgroup);
     let bound = ["rbind /sys/fs/cgroup/c1 on /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime"];
     assert_eq!(cgroup_mounts(&spec, &facts()), bound);
+    spec.mounts[6].options.push("nsdelegate".into());
+    assert_eq!(cgroup_mounts(&spec, &facts()), bound, "a bind mount takes no options of a file system");
 }
 
 #[test]
