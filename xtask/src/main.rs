@@ -9,6 +9,7 @@
 //! | `isolate` | a process for each test |
 //! | `bench` | a run of `true`, beside the other runtimes on this machine |
 //! | `size` | how large the binary is, and that it is static |
+//! | `syscalls` | the numbers of the system calls, from the kernel's headers |
 //! | `command`, `build` | running other programs, as root where need be; building and finding the runtime |
 
 use std::error::Error;
@@ -21,6 +22,7 @@ mod demo;
 mod isolate;
 mod setup;
 mod size;
+mod syscalls;
 mod test;
 
 /// What ends a tool: a sentence, or the error of the standard library behind it.
@@ -35,6 +37,7 @@ tools:
   test [CARGO TEST ARGS]    install what is missing, build, and run every test
   bench [ROUNDS]            measure `run true` beside runc and crun, interleaved
   size                      build the release binary; check that it is static and below 4 MB
+  syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::bench(100),
         ["bench", rounds] => rounds.parse().map_err(Into::into).and_then(bench::bench),
         ["size"] => size::size(),
+        ["syscalls", directories @ ..] if !directories.is_empty() => syscalls::syscalls(directories),
         // Not for people: `test` has cargo run each test program through it.
         ["isolate", program, filters @ ..] => isolate::isolate(program, filters),
         ["help" | "--help" | "-h"] => {
