@@ -395,6 +395,14 @@ fn the_callers_terminal_is_as_before_after_an_error() {
         assert_eq!(screen.run(&sandbox, &bundle).code(), 1);
         assert_eq!(screen.mode(), before);
     }
+
+    // An error at the last moment before the program starts.
+    let (screen, bundle) = (Screen::new(), bundle().args(["true"]));
+    bundle.write();
+    let before = screen.mode();
+    let command = bundle.run_command(&["--pid-file", "missing/pid"]);
+    assert_eq!(screen.end(screen.spawn(&sandbox, command)).code(), 1);
+    assert_eq!(screen.mode(), before);
 }
 
 #[test]
@@ -504,11 +512,17 @@ fn a_program_may_hang_its_terminal_up_and_come_back() {
     only_for!(Cloison, "runc takes the hangup for the end of the output");
     let sandbox = Sandbox::new();
     let screen = Screen::new();
-    // The kernel hangs a terminal up when the leader of its session ends; `systemd` and `agetty` do it on purpose.
-    let script = "trap '' HUP; echo one; setsid -c true; sleep 0.2; exec >/dev/console; echo two";
-    let bundle = at_terminal(&sandbox, script).capabilities(&["CAP_SYS_ADMIN"]);
-    screen.run(&sandbox, &bundle).ok();
-    assert_eq!(screen.shown(), "one\ntwo\n");
+    // vhangup(2), as `systemd` and `agetty` do before they use a terminal.
+    let call = if cfg!(target_arch = "x86_64") { 153 } else { 58 };
+    let script = format!(
+        "trap '' HUP; echo one; perl -e 'exit syscall({call})' || exit 9; sleep 0.2; \
+         exec <>/dev/console >&0; stty -echo; echo two; read x; exit $x"
+    );
+    let bundle = sandbox.debian(&script).set("/process/terminal", true).capabilities(&["CAP_SYS_TTY_CONFIG"]);
+    let run = screen.start(&sandbox, &bundle);
+    screen.until_shows("one\ntwo\n");
+    screen.types("4\r");
+    assert_eq!(screen.end(run).code(), 4);
 }
 
 #[test]

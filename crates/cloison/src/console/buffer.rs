@@ -61,11 +61,6 @@ impl Buffer {
         }
         Ok(())
     }
-
-    /// Forgets what is under way.
-    pub(super) fn clear(&mut self) {
-        self.start = self.end;
-    }
 }
 
 #[cfg(test)]

@@ -37,8 +37,9 @@ pub(crate) enum Flow {
 pub(crate) struct Relay {
     raw: Option<RawMode>,
     master: OwnedFd,
-    /// The other side. As long as we hold it, a program that closes its terminal and opens it again is no end.
-    other_side: Option<OwnedFd>,
+    /// The other side. As long as we hold it, the master sees no end: not when the program closes its terminal and opens it again, nor
+    /// when it hangs it up before, as `systemd` and `agetty` do (vhangup(2)).
+    _other_side: OwnedFd,
     output: Output,
     /// Which of the caller's terminals tells the size.
     window: Option<Window>,
@@ -61,7 +62,7 @@ impl Relay {
         let relay = Self {
             raw: RawMode::begin(both)?,
             master,
-            other_side: Some(other_side),
+            _other_side: other_side,
             output: Output::new(),
             window: Window::of_the_caller(),
             input_ended: false,
@@ -82,10 +83,8 @@ impl Relay {
         let from_input = !self.input_ended && self.to_container.is_empty();
         let to_output = !self.to_caller.is_empty();
         let mut of_master = PollFlags::empty();
-        if self.other_side.is_some() {
-            of_master.set(PollFlags::IN, !to_output);
-            of_master.set(PollFlags::OUT, !self.to_container.is_empty());
-        }
+        of_master.set(PollFlags::IN, !to_output);
+        of_master.set(PollFlags::OUT, !self.to_container.is_empty());
         // What is not to be waited for gives its place to the signals, asked for nothing.
         let watch = |fd, flags: PollFlags| {
             PollFd::from_borrowed_fd(if flags.is_empty() { signals.as_fd() } else { fd }, flags)
@@ -109,11 +108,8 @@ impl Relay {
         if !output.is_empty() && self.write_to_caller() == Flow::HungUp {
             return Ok(Flow::HungUp);
         }
-        if master.contains(PollFlags::IN) && self.to_caller.is_empty() {
+        if !master.is_empty() && self.to_caller.is_empty() {
             return self.read_from_container();
-        }
-        if master.intersects(PollFlags::HUP | PollFlags::ERR) {
-            self.open_other_side_again();
         }
         Ok(Flow::Goes)
     }
@@ -182,19 +178,14 @@ impl Relay {
     }
 
     fn write_to_container(&mut self) -> Result<(), Error> {
-        match self.to_container.drain(self.master.as_fd(), usize::MAX) {
-            // Nobody on the other side at the moment; who comes next starts afresh.
-            Err(Errno::IO) => self.to_container.clear(),
-            written => written.map_err(Error::Write)?,
-        }
-        Ok(())
+        self.to_container.drain(self.master.as_fd(), usize::MAX).map_err(Error::Write)
     }
 
     fn read_from_container(&mut self) -> Result<Flow, Error> {
         match self.to_caller.fill(self.master.as_fd()) {
             Ok(Filled::Bytes(_)) if self.output.never_waits() => return Ok(self.write_to_caller()),
             Ok(Filled::Bytes(_) | Filled::Nothing) => {}
-            Ok(Filled::End) | Err(Errno::IO) => self.open_other_side_again(),
+            Ok(Filled::End) | Err(Errno::IO) => return Ok(Flow::HungUp),
             Err(errno) => return Err(Error::Read(errno)),
         }
         Ok(Flow::Goes)
@@ -210,14 +201,6 @@ impl Relay {
             errno => log::warn!("standard output takes no more: {errno}"),
         }
         Flow::HungUp
-    }
-
-    /// A program has hung up its terminal, as `agetty` and `systemd` do before they use it (`vhangup(2)`), or has ended. Whoever opens
-    /// the terminal next finds us again.
-    fn open_other_side_again(&mut self) {
-        self.other_side = terminal::open_terminal(self.master.as_fd())
-            .inspect_err(|errno| log::debug!("the container's terminal has gone: {errno}"))
-            .ok();
     }
 
     fn has_no_size(&self) -> bool {
