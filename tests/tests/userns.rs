@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Bundle, Rootfs, Sandbox, json, runc_lacks};
+use cloison_tests::{Bundle, Rootfs, Sandbox, json, only_for, runc_lacks};
 
 /// The first host id of the mapping.
 const FIRST: u32 = 100_000;
@@ -129,4 +129,30 @@ fn a_user_that_is_not_mapped_is_refused() {
         let output = mapped(&sandbox, "true").set("/process/user", user).run();
         assert_eq!(output.code(), 1, "{}", output.describe());
     }
+}
+
+#[test]
+fn a_new_user_namespace_with_the_network_of_another_container() {
+    let sandbox = Sandbox::new();
+    let first = sandbox.sleeper().start();
+    let network = format!("/proc/{}/ns/net", first.pid());
+    let theirs = fs::read_link(&network).unwrap();
+    // A sysfs shows the devices of a network that must be the mounter's own.
+    let bundle = sandbox.busybox("readlink /proc/self/ns/net; id -u").user_namespace(100_000);
+    let bundle = bundle.namespace("network", Some(&network)).edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/sys"));
+    });
+    let output = bundle.run();
+    assert_eq!(output.ok(), format!("{}\n0\n", theirs.display()), "{}", output.describe());
+    first.end();
+}
+
+#[test]
+fn an_error_of_the_init_before_its_ids_are_mapped_is_told() {
+    only_for!(Cloison, "runc does not enter the namespace in time to fail there");
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox("true").user_namespace(100_000);
+    let bundle = bundle.namespace("mount", Some("/proc/self/ns/mnt"));
+    bundle.run().refused_saying(&["mnt namespace", "/proc/self/ns/mnt"]);
 }

@@ -118,8 +118,11 @@ impl FromInit {
     /// Receives one message.
     pub fn receive(kernel: &dyn Kernel, socket: BorrowedFd<'_>) -> Result<Self, Errno> {
         Self::decode(match kernel.receive(socket) {
-            // The init has been killed while something for it was still in the socket.
-            Err(Errno::CONNRESET) => return Ok(Self::End),
+            // The init has ended while something for it was still in the socket; what it had said before comes after this.
+            Err(Errno::CONNRESET) => match kernel.receive(socket) {
+                Err(Errno::CONNRESET) => return Ok(Self::End),
+                said => said?,
+            },
             done => done?,
         })
     }

@@ -8,6 +8,7 @@ use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Errno, FsMountFlags, Kernel, Mode, MountAttrFlags, OFlags};
 
 use super::error::{Doing, Error};
+use crate::spec::sysctl_path;
 
 /// Enters an existing namespace.
 pub(super) fn join_namespace(kernel: &dyn Kernel, kind: NamespaceFlags, path: &Path) -> Result<(), Error> {
@@ -41,29 +42,11 @@ pub(super) fn session_keyring(kernel: &dyn Kernel, name: &CStr, permissions: u32
 /// Writes one sysctl, in a procfs of our own that nobody else can have mounted anything into (CVE-2025-52881).
 pub(super) fn sysctl(kernel: &dyn Kernel, procfs: &OwnedFd, key: &str, value: &str) -> Result<(), Error> {
     let doing = || format!("setting the sysctl {key}={value}");
-    let path = PathBuf::from("sys").join(sysctl_path(key));
+    let path =
+        sysctl_path(key).ok_or_else(|| Error::Refused(format!("{key:?} is not the name of a sysctl")))?;
+    let path = PathBuf::from("sys").join(path);
     let file = kernel.open_beneath(procfs.as_fd(), &path, OFlags::WRONLY, Mode::empty()).doing(doing)?;
     kernel.write(file.as_fd(), value.as_bytes()).doing(doing)
-}
-
-/// `net.ipv4.ip_forward` and `net/ipv4/ip_forward` are the same; with the first separator a slash, dots belong to names
-/// (sysctl.d(5)).
-fn sysctl_path(key: &str) -> String {
-    match key.find(['.', '/']) {
-        Some(at) if key.as_bytes()[at] == b'/' => key.to_owned(),
-        _ => key
-            .chars()
-            .map(|c| {
-                if c == '.' {
-                    '/'
-                } else if c == '/' {
-                    '.'
-                } else {
-                    c
-                }
-            })
-            .collect(),
-    }
 }
 
 /// A procfs of the current PID namespace, mounted nowhere.
@@ -75,16 +58,4 @@ pub(super) fn private_procfs(kernel: &dyn Kernel) -> Result<OwnedFd, Error> {
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     kernel.fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing(doing)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sysctl_path;
-
-    #[test]
-    fn the_first_separator_decides_what_a_dot_means() {
-        assert_eq!(sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
-        assert_eq!(sysctl_path("net/ipv4/conf/eth0.100/forwarding"), "net/ipv4/conf/eth0.100/forwarding");
-        assert_eq!(sysctl_path("net.ipv4.conf.eth0/100.forwarding"), "net/ipv4/conf/eth0.100/forwarding");
-    }
 }

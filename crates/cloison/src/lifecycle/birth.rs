@@ -186,6 +186,8 @@ impl<'k> Birth<'k> {
             pid_file: None,
             committed: false,
         };
+        // Looked at before it is in the state: a crash from here on must not leave a state by which others' processes are killed.
+        birth.refuse_foreign_cgroup()?;
         // Saved before the cgroup is made: whoever deletes what a crash has left must know of it.
         birth.container()?.save_config(&config)?;
         birth.container()?.save(&birth.state)?;
@@ -209,20 +211,36 @@ impl<'k> Birth<'k> {
                     sources.push((source.mount, sources::open(self.kernel, source, &origin)?));
                 }
                 HostAction::TimeOffsets(offsets) => before.time_offsets(offsets)?,
-                HostAction::JoinPidNamespace(path) => before.pid_namespace(path)?,
+                HostAction::JoinNamespace(kind, path) => before.join(*kind, path)?,
                 HostAction::CloneInit(namespaces) => {
                     let born = self.clone_init(*namespaces, begin, seals, &sources);
                     before.undo()?;
                     born?;
                 }
-                HostAction::WriteIdMaps { uids, gids } => self.write_id_maps(uids, gids)?,
-                HostAction::OomScoreAdj(score) => {
-                    self.write_proc("oom_score_adj", score.to_string().as_bytes())?;
+                HostAction::WriteIdMaps { uids, gids } => {
+                    let written = self.write_id_maps(uids, gids);
+                    self.unless_the_init_died(written)?;
                 }
-                HostAction::RaiseLimit(resource, hard) => self.raise_limit(*resource, *hard)?,
+                HostAction::OomScoreAdj(score) => {
+                    let written = self.write_proc("oom_score_adj", score.to_string().as_bytes());
+                    self.unless_the_init_died(written)?;
+                }
+                HostAction::RaiseLimit(resource, hard) => {
+                    let raised = self.raise_limit(*resource, *hard);
+                    self.unless_the_init_died(raised)?;
+                }
                 HostAction::AwaitInit => self.wait_until_ready()?,
                 HostAction::LimitDevices(rules) => device_rules::apply(self.cgroup.cgroup(), rules)?,
             }
+        }
+        Ok(())
+    }
+
+    fn refuse_foreign_cgroup(&mut self) -> Result<(), Error> {
+        let cgroup = self.cgroup.cgroup();
+        if cgroup.exists() && !cgroup.processes()?.is_empty() {
+            // What says it in words.
+            return self.make_cgroup();
         }
         Ok(())
     }
@@ -348,6 +366,16 @@ impl<'k> Birth<'k> {
                 Ok(FromInit::Terminal(master)) => self.terminal = Some(master),
                 other => return Err(self.unexpected(other)),
             }
+        }
+    }
+
+    /// A failure that only comes of the init's end is told as what ended it.
+    fn unless_the_init_died(&self, result: Result<(), Error>) -> Result<(), Error> {
+        match result {
+            Err(Error::Call { errno: Errno::PIPE | Errno::SRCH | Errno::NOENT, .. }) => {
+                Err(self.unexpected(FromInit::receive(self.kernel, self.first_born()?.channel.as_fd())))
+            }
+            result => result,
         }
     }
 
@@ -482,7 +510,7 @@ struct Restore<'k> {
 
 impl Restore<'_> {
     fn time_offsets(&mut self, offsets: &[(&'static str, i64, u32)]) -> Result<(), Error> {
-        self.remember("/proc/self/ns/time", NamespaceFlags::TIME)?;
+        self.remember(NamespaceFlags::TIME)?;
         self.kernel.unshare(NamespaceFlags::TIME).doing("making a time namespace")?;
         if offsets.is_empty() {
             return Ok(());
@@ -495,18 +523,17 @@ impl Restore<'_> {
         self.kernel.write(file.as_fd(), lines.join("\n").as_bytes()).doing(doing)
     }
 
-    fn pid_namespace(&mut self, path: &Path) -> Result<(), Error> {
-        self.remember("/proc/self/ns/pid", NamespaceFlags::PID)?;
-        let doing = format!("joining the pid namespace {}", path.display());
+    fn join(&mut self, kind: NamespaceFlags, path: &Path) -> Result<(), Error> {
+        self.remember(kind)?;
+        let doing = format!("joining the {kind} namespace {}", path.display());
         let namespace = self.kernel.open(path, OFlags::RDONLY, Mode::empty()).doing(doing.as_str())?;
-        self.kernel.setns(namespace.as_fd(), NamespaceFlags::PID).doing(doing)
+        self.kernel.setns(namespace.as_fd(), kind).doing(doing)
     }
 
-    fn remember(&mut self, path: &str, kind: NamespaceFlags) -> Result<(), Error> {
-        let own = self
-            .kernel
-            .open(Path::new(path), OFlags::RDONLY, Mode::empty())
-            .doing(format!("opening {path}"))?;
+    fn remember(&mut self, kind: NamespaceFlags) -> Result<(), Error> {
+        let path = format!("/proc/self/ns/{}", kind.proc_name().unwrap_or_default());
+        let own = self.kernel.open(Path::new(&path), OFlags::RDONLY, Mode::empty());
+        let own = own.doing(format!("opening {path}"))?;
         self.namespaces.push((own, kind));
         Ok(())
     }

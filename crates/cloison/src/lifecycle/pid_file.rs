@@ -15,7 +15,13 @@ pub(super) fn write(path: &Path, pid: Pid) -> Result<(), Error> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary: PathBuf = path.with_file_name(hidden);
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(failed)?;
+    let open = || OpenOptions::new().write(true).create_new(true).open(&temporary);
+    let opened = open().or_else(|error| match error.kind() {
+        // What a runtime that was killed has left.
+        std::io::ErrorKind::AlreadyExists => fs::remove_file(&temporary).and_then(|()| open()),
+        _ => Err(error),
+    });
+    let mut file = opened.map_err(failed)?;
     let written = file.write_all(pid.to_string().as_bytes()).and_then(|()| fs::rename(&temporary, path));
     written.map_err(|source| {
         remove(&temporary);

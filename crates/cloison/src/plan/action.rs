@@ -98,8 +98,8 @@ pub enum HostAction {
     OpenSource(BindSource),
     /// Sets the offsets of the clocks in a new time namespace: seconds and nanoseconds, by the names of `time_namespaces(7)`.
     TimeOffsets(Vec<(&'static str, i64, u32)>),
-    /// Puts children into an existing PID namespace.
-    JoinPidNamespace(PathBuf),
+    /// Puts children into an existing namespace.
+    JoinNamespace(NamespaceFlags, PathBuf),
     /// Starts the init in new namespaces.
     CloneInit(NamespaceFlags),
     /// Writes the maps of the init's new user namespace.
@@ -139,8 +139,8 @@ impl fmt::Display for HostAction {
                     .iter()
                     .try_for_each(|(clock, seconds, nanos)| write!(f, " {clock} {seconds}.{nanos:09}"))
             }
-            Self::JoinPidNamespace(path) => {
-                write!(f, "put children into the pid namespace {}", path.display())
+            Self::JoinNamespace(kind, path) => {
+                write!(f, "put children into the {kind} namespace {}", path.display())
             }
             Self::CloneInit(namespaces) => write!(f, "start the init with new namespaces: {namespaces}"),
             Self::WriteIdMaps { uids, gids } => {

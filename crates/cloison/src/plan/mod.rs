@@ -87,8 +87,6 @@ pub struct Plan {
     pub container: Vec<Step<Action>>,
     /// The program, who it runs as and with what rights.
     pub program: Program,
-    /// A user namespace is joined by path, so that the init needs a parent that has joined it.
-    pub joins_user_namespace: bool,
     /// The process gets a terminal.
     pub terminal: bool,
     /// The root file system's absolute path.
@@ -120,7 +118,6 @@ impl Plan {
             host: host_side(spec, &container, &namespaces, facts),
             container,
             program: Program::of(spec, options),
-            joins_user_namespace: namespaces.joins(NamespaceFlags::USER),
             terminal: spec.process.terminal,
             rootfs,
             warnings,
@@ -170,9 +167,7 @@ fn host_side(
         let origin = if offsets.is_empty() { namespace } else { "/linux/timeOffsets".into() };
         steps.push(HostAction::TimeOffsets(offsets), origin);
     }
-    if let Some((path, origin)) = namespaces.path_of(NamespaceFlags::PID) {
-        steps.push(HostAction::JoinPidNamespace(path.to_owned()), origin.clone());
-    }
+    namespaces.join_for_init(facts, &mut steps);
     let origin = Origin::of_optional(!spec.linux.namespaces.is_empty(), "/linux/namespaces");
     steps.push(HostAction::CloneInit(namespaces.to_clone()), origin);
     if namespaces.new.contains(NamespaceFlags::USER) {
@@ -224,7 +219,7 @@ fn enter_namespaces(
     namespaces: &namespaces::Namespaces,
     steps: &mut Steps<Action>,
 ) {
-    namespaces.join(steps);
+    namespaces.join(facts, steps);
     if namespaces.new.contains(NamespaceFlags::USER) {
         steps.push(Action::BecomeRoot, "/linux/uidMappings");
     }

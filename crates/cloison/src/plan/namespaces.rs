@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use cloison_linux::namespace::NamespaceFlags;
 
-use super::Steps;
-use super::action::{Action, IdMapping, Origin};
+use super::action::{Action, HostAction, IdMapping, Origin};
+use super::{HostFacts, Steps};
 use crate::spec::{self, NamespaceType, Spec};
 
 /// The namespaces of one container.
@@ -68,14 +68,30 @@ impl Namespaces {
         if self.has(NamespaceFlags::USER) { self.new & NamespaceFlags::IPC } else { NamespaceFlags::empty() }
     }
 
-    /// The steps that enter existing namespaces, but for two: the PID namespace is entered by the host's side (setns(2) moves only
-    /// the children), and the user namespace, which comes first and may own the others.
-    pub(crate) fn join(&self, steps: &mut Steps<Action>) {
+    /// What the host's side enters for the init: always the PID namespace, since setns(2) moves only children into that; with a user
+    /// namespace all others, since its root has no rights over namespaces that are not its own. Not the mount namespace, which
+    /// would take the runtime's root and working directory away.
+    fn joined_by_host(&self, facts: &HostFacts) -> NamespaceFlags {
+        if facts.privileged && self.has(NamespaceFlags::USER) {
+            NamespaceFlags::all() - NamespaceFlags::USER - NamespaceFlags::MOUNT
+        } else {
+            NamespaceFlags::PID
+        }
+    }
+
+    /// The steps by which the host's side enters existing namespaces for the init.
+    pub(crate) fn join_for_init(&self, facts: &HostFacts, steps: &mut Steps<HostAction>) {
+        let kinds = self.joined_by_host(facts);
+        for (kind, path, origin) in self.joined.iter().filter(|(kind, ..)| kinds.contains(*kind)) {
+            steps.push(HostAction::JoinNamespace(*kind, path.clone()), origin.clone());
+        }
+    }
+
+    /// The steps by which the init enters the other existing namespaces; first the user namespace, which may own them.
+    pub(crate) fn join(&self, facts: &HostFacts, steps: &mut Steps<Action>) {
+        let kinds = NamespaceFlags::all() - NamespaceFlags::USER - self.joined_by_host(facts);
         let user = self.joined.iter().filter(|(kind, ..)| *kind == NamespaceFlags::USER);
-        let others = self
-            .joined
-            .iter()
-            .filter(|(kind, ..)| !(NamespaceFlags::USER | NamespaceFlags::PID).contains(*kind));
+        let others = self.joined.iter().filter(|(kind, ..)| kinds.contains(*kind));
         for (kind, path, origin) in user.chain(others) {
             steps.push(Action::JoinNamespace(*kind, path.clone()), origin.clone());
         }

@@ -54,7 +54,7 @@ pub(crate) fn pivot(kernel: &dyn Kernel, root: &Root<'_>, host_may_be_shared: bo
     let doing = || "changing the root to the container's";
     kernel.fchdir(root.fd()).doing(doing)?;
     kernel.pivot_root_here().doing(doing)?;
-    // The working directory is the old root now. Its unmounting must not reach the host.
+    // The old root lies on the new one, and `.` means what lies on top. Its unmounting must not reach the host.
     if host_may_be_shared {
         kernel.mount_propagation(Path::new("."), RSLAVE).doing(doing)?;
     }

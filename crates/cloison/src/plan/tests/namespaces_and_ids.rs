@@ -111,7 +111,6 @@ fn a_new_user_namespace_comes_with_clone_and_ipc_once_its_root_is_there() {
             "new cgroup namespace  [/linux/namespaces/5]"
         ]
     );
-    assert!(!plan.joins_user_namespace);
 }
 
 #[test]
@@ -120,13 +119,17 @@ fn a_joined_user_namespace_comes_first_and_ipc_belongs_to_its_root_too() {
     join(&mut spec, NamespaceType::Network);
     join(&mut spec, NamespaceType::User);
     let plan = plan(&spec);
-    assert!(plan.joins_user_namespace);
-    assert_eq!(host(&plan)[1], "start the init with new namespaces: pid,mnt,uts  [/linux/namespaces]");
     assert_eq!(
-        container(&plan)[..3],
+        host(&plan)[1..3],
+        [
+            "put children into the net namespace /run/ns/network  [/linux/namespaces/5]",
+            "start the init with new namespaces: pid,mnt,uts  [/linux/namespaces]"
+        ]
+    );
+    assert_eq!(
+        container(&plan)[..2],
         [
             "join the user namespace /run/ns/user  [/linux/namespaces/6]",
-            "join the net namespace /run/ns/network  [/linux/namespaces/5]",
             "new ipc namespace  [/linux/namespaces/1]"
         ]
     );
@@ -266,4 +269,22 @@ fn a_cgroup_that_has_a_name_is_made_for_it() {
     let mut spec = example();
     spec.linux.cgroups_path = Some("/a/b".into());
     assert_eq!(host(&plan(&spec))[0], "make the cgroup  [/linux/cgroupsPath]");
+}
+
+/// The root of a user namespace has no rights over the namespaces of a neighbour.
+#[test]
+fn with_a_user_namespace_the_host_joins_for_the_init_what_is_not_the_mount_namespace() {
+    let mut spec = example_with_user_namespace();
+    join(&mut spec, NamespaceType::Network);
+    let line = |plan: &Plan| {
+        host(plan).iter().position(|line| line.starts_with("put children into the net namespace"))
+    };
+    let told = plan(&spec);
+    let clone = host(&told).iter().position(|line| line.starts_with("start the init"));
+    assert!(line(&told).is_some() && line(&told) < clone, "{told}");
+    assert!(!container(&told).iter().any(|line| line.contains("/run/ns/network")));
+    let unprivileged = HostFacts { privileged: false, ..facts() };
+    let told = Plan::new(&spec, &options(), &unprivileged).unwrap();
+    assert_eq!(line(&told), None, "only root may");
+    assert!(container(&told).iter().any(|line| line.starts_with("join the net namespace /run/ns/network")));
 }
