@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
 //! Seccomp profiles as BPF programs, without libseccomp.
 //!
-//! [`compile`] turns a [`Profile`], which has the content of `linux.seccomp` of an OCI configuration, into a
+//! [`compile()`] turns a [`Profile`], which has the content of `linux.seccomp` of an OCI configuration, into a
 //! [`Program`] for seccomp(2). A profile means what it means to runc with libseccomp: the tests compare the verdicts
 //! of both on all calls of all architectures. This crate makes no system call, and has no state.
 //!
