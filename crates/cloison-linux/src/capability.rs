@@ -12,7 +12,7 @@ pub struct Capability(u8);
 
 /// The names, where the place in the list is the number (linux/capability.h as of Linux 5.9, the last that
 /// brought one).
-const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",

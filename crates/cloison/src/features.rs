@@ -13,11 +13,11 @@
 
 use std::collections::BTreeMap;
 
+use cloison_linux::capability;
 use serde::Serialize;
 
 use crate::spec::{
-    CAPABILITIES, MOUNT_OPTIONS, MemoryPolicyFlag, MemoryPolicyMode, NEWEST_VERSION, NamespaceType,
-    OLDEST_VERSION,
+    MOUNT_OPTIONS, MemoryPolicyFlag, MemoryPolicyMode, NEWEST_VERSION, NamespaceType, OLDEST_VERSION,
 };
 
 /// The whole document.
@@ -129,7 +129,7 @@ pub fn features() -> Features {
         mount_options: &MOUNT_OPTIONS,
         linux: Linux {
             namespaces: sorted(NamespaceType::ALL.iter().map(|kind| kind.as_str())),
-            capabilities: &CAPABILITIES,
+            capabilities: &capability::NAMES,
             cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
             seccomp: NO,
             apparmor: NO,

@@ -19,7 +19,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `process`, `mounts`, `hooks`, `linux`, `resources`, `seccomp` | the sections of `config.json` |
-//! | `encoding`, `id_list`, `capabilities` | values that several sections use |
+//! | `encoding`, `id_list` | values that several sections use |
 //! | `read` | bytes become a [`Spec`], on the fast way |
 //! | `diagnose` | the slow way, taken when the fast one fails: finds all problems |
 //! | `check` | the rules that types alone do not carry |
@@ -31,7 +31,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-mod capabilities;
 mod check;
 mod diagnose;
 mod encoding;
@@ -47,7 +46,6 @@ mod resources;
 mod seccomp;
 mod warnings;
 
-pub use capabilities::{CAPABILITIES, capability_mask, capability_number};
 pub use check::sysctl_path;
 pub use error::{Problem, SIZE_LIMIT, SpecError};
 pub use example::example;

@@ -29,7 +29,7 @@ pub struct Process {
     pub env: Vec<String>,
     /// The working directory inside of the container; checked to be absolute.
     pub cwd: String,
-    /// The capability sets; when absent the program's capabilities are left as they come about.
+    /// The capability sets; when absent, the program has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// Resource limits; checked to name each resource once and to have soft ≤ hard.
@@ -76,7 +76,7 @@ pub struct User {
     pub uid: u32,
     /// The group id; checked like `uid`.
     pub gid: u32,
-    /// The file mode creation mask; absent leaves it as it is.
+    /// The file mode creation mask; absent, it is 022.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     /// The supplementary groups.
@@ -89,7 +89,7 @@ pub struct User {
 
 /// `process.capabilities`: names such as `CAP_CHOWN`; unknown ones are ignored with a warning.
 ///
-/// [`capability_mask`](super::capability_mask) turns a set into bits.
+/// [`Capability::from_name`](cloison_linux::capability::Capability::from_name) knows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, remote = "Self")]
 pub struct Capabilities {

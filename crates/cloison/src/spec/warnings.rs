@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use cloison_linux::capability::Capability;
+
 use super::check::parse_version;
 use super::error::Problem;
-use super::{Device, DeviceType, NamespaceType, Process, Seccomp, Spec, capability_number};
+use super::{Device, DeviceType, NamespaceType, Process, Seccomp, Spec};
 
 /// The minor version whose fields are all known.
 const NEWEST_MINOR: u32 = 3;
@@ -163,7 +165,7 @@ fn process(process: &Process, at: &str, list: &mut Warnings) {
         let mut told = BTreeSet::new();
         for (set, names) in named {
             for (index, name) in
-                names.iter().enumerate().filter(|(_, name)| capability_number(name).is_none())
+                names.iter().enumerate().filter(|(_, name)| Capability::from_name(name).is_none())
             {
                 // The same name stands in up to five sets, once is enough.
                 if told.insert(name) {
