@@ -327,3 +327,160 @@ fn the_state_directory_is_closed_to_others() {
     assert_eq!(state & 0o022, 0, "nobody else may write it: {state:o}");
     container.delete_force().ok();
 }
+
+/// Exchanges two paths again and again while `work` goes on.
+fn while_exchanging(one: &Path, other: &Path, work: impl FnOnce()) {
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, exchange).unwrap();
+            }
+        });
+        // Also when it panics, or the scope would wait for ever.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+#[test]
+fn a_procfs_that_is_moved_away_meanwhile_is_read_only_all_the_same() {
+    only_for!(Cloison, "runc looks read-only paths up from the root");
+    let sandbox = Sandbox::new();
+    let rootfs = Rootfs::hostile(|root| {
+        fs::create_dir_all(root.join("other/sys")).unwrap();
+        fs::write(root.join("other/kcore"), "").unwrap();
+    });
+    let probe =
+        "for p in /proc /other; do [ -e $p/self/mounts ] && : > $p/sys/vm/drop_caches && echo open; done";
+    let bundle = sandbox.bundle(rootfs).args(["sh", "-c", probe]).writable();
+    bundle.write();
+    let root = bundle.rootfs();
+    while_exchanging(&root.join("proc"), &root.join("other"), || {
+        for _ in 0..60 {
+            let output = sandbox.finish(bundle.run_command(&[]));
+            assert!(!output.stdout.contains("open"), "{}", output.describe());
+        }
+    });
+}
+
+#[test]
+fn a_copied_file_that_becomes_a_link_meanwhile_is_not_followed() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.file("outside", "of the host");
+    let rootfs = Rootfs::hostile(move |root| {
+        fs::create_dir(root.join("covered")).unwrap();
+        fs::write(root.join("covered/file"), "of the image").unwrap();
+        symlink(&outside, root.join("covered/link")).unwrap();
+    });
+    let bundle = sandbox.bundle(rootfs).args(["sh", "-c", "cat /covered/* 2>/dev/null; true"]);
+    let bundle = bundle.mount("tmpfs", "tmpfs", "/covered", &["tmpcopyup"]);
+    bundle.write();
+    let covered = bundle.rootfs().join("covered");
+    while_exchanging(&covered.join("file"), &covered.join("link"), || {
+        for _ in 0..40 {
+            let output = sandbox.finish(bundle.run_command(&[]));
+            assert!(!output.stdout.contains("of the host"), "{}", output.describe());
+        }
+    });
+}
+
+/// Does `work`, and tells whether somebody has opened the pipe meanwhile. A pipe notices it, as a device does: who opens it to write waits
+/// for one who reads.
+fn is_opened_during(pipe: &Path, work: impl FnOnce()) -> bool {
+    let opened = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            fs::OpenOptions::new().write(true).open(pipe).unwrap();
+            opened.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let noticed = opened.load(std::sync::atomic::Ordering::Relaxed);
+        drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+        while !opened.load(std::sync::atomic::Ordering::Relaxed) {
+            // It may have missed the short moment.
+            drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
+        }
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        noticed
+    })
+}
+
+fn pipe(path: &Path) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+#[test]
+fn a_device_in_place_of_passwd_is_not_opened() {
+    only_for!(Cloison, "runc opens what it finds");
+    let sandbox = Sandbox::new();
+    let rootfs = Rootfs::hostile(|root| {
+        fs::remove_file(root.join("etc/passwd")).unwrap();
+        pipe(&root.join("etc/passwd"));
+    });
+    let bundle = sandbox.bundle(rootfs).args(["sh", "-c", "echo $HOME"]);
+    bundle.write();
+    let opened = is_opened_during(&bundle.rootfs().join("etc/passwd"), || {
+        assert_eq!(sandbox.finish(bundle.run_command(&[])).ok(), "/\n");
+    });
+    assert!(!opened);
+}
+
+#[test]
+fn a_device_in_place_of_null_is_not_opened() {
+    only_for!(Cloison, "runc opens what it finds");
+    let sandbox = Sandbox::new();
+    let rootfs = Rootfs::hostile(|root| pipe(&root.join("dev/null")));
+    let bundle = sandbox.bundle(rootfs).args(["true"]).edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    });
+    bundle.write();
+    let opened = is_opened_during(&bundle.rootfs().join("dev/null"), || {
+        sandbox.finish(bundle.run_command(&[])).refused_saying(&["/dev/null is invalid"]);
+    });
+    assert!(!opened);
+}
+
+/// What a shell does before it becomes the runtime.
+fn after(sandbox: &Sandbox, preparation: &str, command: &Command) -> Command {
+    let mut shell = sandbox.bare_command("/bin/bash");
+    shell.arg("-c").arg(format!("{preparation}; exec \"$0\" \"$@\""));
+    shell.arg(command.get_program()).args(command.get_args());
+    shell
+}
+
+#[test]
+fn nobody_else_can_start_a_container_whatever_the_umask_was() {
+    only_for!(Cloison, "runc has a pipe of another kind");
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.sleeper();
+    bundle.write();
+    let id = sandbox.new_id();
+    sandbox.finish(after(&sandbox, "umask 0", &bundle.create_command(&id, &[]))).ok();
+    let mode = fs::metadata(sandbox.root().join(&id).join("start")).unwrap().permissions().mode();
+    sandbox.container(&id).delete_force().ok();
+    assert_eq!(mode & 0o7777, 0o600);
+}
+
+#[test]
+fn a_create_under_tight_limits_fails_and_leaves_nothing() {
+    only_for!(Cloison, "runc needs more descriptors, and asks for them");
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.sleeper();
+    bundle.write();
+    // One KiB is enough for the message, but not for the state.
+    for limit in ["ulimit -f 1", "ulimit -n 4", "ulimit -n 7", "ulimit -n 9"] {
+        let id = sandbox.new_id();
+        let output = sandbox.finish(after(&sandbox, limit, &bundle.create_command(&id, &[])));
+        assert_eq!(output.code(), 1, "{limit}: {}", output.describe());
+        assert!(!output.stderr.is_empty(), "{limit}");
+        assert!(!sandbox.root().join(&id).exists(), "{limit}");
+        sandbox.assert_nothing_left();
+    }
+}

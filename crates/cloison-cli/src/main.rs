@@ -26,11 +26,15 @@ mod root;
 use std::env;
 use std::process::ExitCode;
 
+use cloison_linux::{Signal, signals};
+
 use crate::args::{CommandLine, Request};
 use crate::error::Error;
 use crate::log::Sink;
 
 fn main() -> ExitCode {
+    // Where there is a limit on the size of files (`RLIMIT_FSIZE`), an error can be cleaned up after, a signal cannot.
+    signals::ignore(Signal::XFSZ).expect("this signal can be ignored");
     let (sink, result) = match args::parse(env::args_os().collect()) {
         Ok(Request::Text(text)) => (None, commands::print(text.as_bytes())),
         Ok(Request::Command(line)) => run(*line),

@@ -69,6 +69,12 @@ pub fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
     open(Path::new(&proc_path(fd)), flags, Mode::empty())
 }
 
+/// The same as [`reopen`], through a descriptor of `/proc/self/fd` itself: also where another root has another `/proc` by now.
+pub fn reopen_through(descriptors: BorrowedFd<'_>, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
+    let name = fd.as_raw_fd().to_string();
+    retry_on_intr(|| rustix::fs::openat(descriptors, &name, flags | OFlags::CLOEXEC, Mode::empty()))
+}
+
 /// `fchownat(2)` with `AT_EMPTY_PATH`: the owner of what `fd` refers to, also where that is a symbolic link.
 pub fn fchown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));

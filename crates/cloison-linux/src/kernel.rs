@@ -97,8 +97,8 @@ pub trait Kernel {
     /// `openat2(2)` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV`:
     /// for a procfs or cgroupfs whose every component must be the kernel's own.
     fn open_beneath(&self, dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd>;
-    /// Opens anew what `fd` refers to, with other flags, through `/proc/self/fd` (which must be the host's).
-    fn reopen(&self, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd>;
+    /// Opens anew what `fd` refers to, with other flags, through `descriptors`, which is `/proc/self/fd` of a true procfs.
+    fn reopen(&self, descriptors: BorrowedFd<'_>, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd>;
     /// `mkdirat(2)`; `name` is a single component.
     fn mkdirat(&self, dir: BorrowedFd<'_>, name: &Path, mode: Mode) -> Result<()>;
     /// `mknodat(2)`; `name` is a single component.

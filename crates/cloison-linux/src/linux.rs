@@ -135,8 +135,8 @@ impl Kernel for Linux {
         file::open_beneath(dir, path, flags, mode)
     }
 
-    fn reopen(&self, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
-        file::reopen(fd, flags)
+    fn reopen(&self, descriptors: BorrowedFd<'_>, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
+        file::reopen_through(descriptors, fd, flags)
     }
 
     fn mkdirat(&self, dir: BorrowedFd<'_>, name: &Path, mode: Mode) -> Result<()> {

@@ -98,6 +98,18 @@ pub fn set_mask(mask: SignalSet) -> Result<SignalSet> {
     Ok(SignalSet(old))
 }
 
+/// Lets a signal do nothing to this process, until an `execve(2)` of a [`Launch`](crate::launch::Launch) that resets signals.
+///
+/// # Errors
+/// `EINVAL` for `SIGKILL` and `SIGSTOP`.
+pub fn ignore(signal: Signal) -> Result<()> {
+    // SAFETY: no handler is given that would run.
+    match unsafe { libc::signal(signal.as_raw(), libc::SIG_IGN) } {
+        libc::SIG_ERR => Err(Errno::INVAL),
+        _ => Ok(()),
+    }
+}
+
 /// What is known of a signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalInfo {
@@ -181,6 +193,13 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn ignored_signal_does_nothing() {
+        ignore(Signal::XFSZ).unwrap();
+        rustix::process::kill_process(rustix::process::getpid(), Signal::XFSZ).unwrap();
+        assert_eq!(ignore(Signal::KILL), Err(Errno::INVAL));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rustix::fs::Mode;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -81,9 +82,11 @@ pub fn accept(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// Makes a listening `SOCK_SEQPACKET` socket called `name` in the directory `dir`.
 ///
 /// The address goes through `/proc/self/fd`, because the path of a state directory can be longer than the 108
-/// bytes of an address. `EADDRINUSE` where the name exists.
+/// bytes of an address. Only its owner can connect to it. `EADDRINUSE` where the name exists.
 pub fn listen_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     let socket = seqpacket()?;
+    // The name gets the mode of the socket less the umask, which engines set to 0: then everybody could connect.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(&socket, &address(dir, name)?)?;
     rustix::net::listen(&socket, 16)?;
     Ok(socket)
@@ -121,7 +124,7 @@ fn address(dir: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix> {
 mod tests {
     use std::os::fd::AsFd;
 
-    use rustix::fs::{Mode, OFlags};
+    use rustix::fs::OFlags;
 
     use super::*;
     use crate::file::tests::Scratch;

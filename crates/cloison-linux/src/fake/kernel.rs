@@ -188,8 +188,8 @@ impl Kernel for Fake {
         self.named(self.below(dir, path))
     }
 
-    fn reopen(&self, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
-        asked!(self, "reopen", self.name(fd), names(flags));
+    fn reopen(&self, descriptors: BorrowedFd<'_>, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd> {
+        asked!(self, "reopen", self.name(descriptors), self.name(fd), names(flags));
         self.named(self.name(fd))
     }
 

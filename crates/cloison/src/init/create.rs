@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use cloison_linux::{Errno, Kernel, namespace::NamespaceFlags};
 
@@ -70,7 +71,7 @@ struct Init<'a> {
     /// The directory of the last device.
     devices: device::Directory,
     /// Mounts that are made read-only when all is in place.
-    late_read_only: Vec<OwnedFd>,
+    late_read_only: Vec<Rc<OwnedFd>>,
     /// Our own procfs, made when it is first needed in the final PID namespace.
     procfs: Option<OwnedFd>,
     home: Option<CString>,
@@ -119,12 +120,12 @@ impl<'a> Init<'a> {
                 .mount_propagation("/".as_ref(), *flags)
                 .doing(|| "changing the propagation of the host's mounts"),
             Action::BindRootfs { path, parent } => {
-                self.root = Some(pivot::bind_root(kernel, path, *parent)?);
-                Ok(())
+                let root = self.root.insert(pivot::bind_root(kernel, path, *parent)?);
+                root.keep_descriptors()
             }
             Action::OpenRootfs(path) => {
-                self.root = Some(Root::new(kernel, pivot::open_root(kernel, path)?));
-                Ok(())
+                let root = self.root.insert(Root::new(kernel, pivot::open_root(kernel, path)?));
+                root.keep_descriptors()
             }
             Action::Mount(_) => self.mount(step),
             Action::Device(device, bind) => {
@@ -222,7 +223,13 @@ impl<'a> Init<'a> {
         let prepared = self.inherited.sources.iter().find(|(index, _)| *index == self.mounts);
         self.mounts += 1;
         let prepared = prepared.map(|(_, tree)| tree.as_fd());
-        self.late_read_only.extend(mount::mount(self.kernel, root(self.root.as_ref())?, entry, prepared)?);
+        let mounted = mount::mount(self.kernel, root(self.root.as_ref())?, entry, prepared)?;
+        self.late_read_only.extend(mounted.late_read_only);
+        if mounted.covers
+            && let Some(root) = &mut self.root
+        {
+            root.mounted(&entry.destination, mounted.own);
+        }
         Ok(())
     }
 

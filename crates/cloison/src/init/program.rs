@@ -83,13 +83,14 @@ pub(super) fn home(kernel: &dyn Kernel, root: &Root<'_>, uid: u32) -> CString {
     CString::new([b"HOME=", home.as_slice()].concat()).unwrap_or_else(|_| c"HOME=/".to_owned())
 }
 
-/// Only a regular file is read: anything else could keep us for ever.
+/// Only a regular file is opened and read: a device could do something at once (a watchdog, a tape), anything else could keep us for
+/// ever.
 fn passwd(kernel: &dyn Kernel, root: &Root<'_>) -> Result<Vec<u8>, Errno> {
-    let file = root.open(Path::new("/etc/passwd"), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-    let stat = kernel.fstat(file.as_fd())?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    let seen = root.open(Path::new("/etc/passwd"), OFlags::PATH)?;
+    if FileType::from_raw_mode(kernel.fstat(seen.as_fd())?.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL);
     }
+    let file = root.reopen(seen.as_fd(), OFlags::RDONLY | OFlags::NONBLOCK)?;
     kernel.read_to_end(file.as_fd(), MAX_PASSWD)
 }
 
@@ -274,6 +275,13 @@ mod tests {
         );
     }
 
+    fn root_with_descriptors(kernel: &Fake) -> Root<'_> {
+        kernel.set_file_system("/proc/self/fd", 0x9fa0);
+        let mut root = Root::new(kernel, kernel.descriptor("root"));
+        root.keep_descriptors().unwrap();
+        root
+    }
+
     #[test]
     fn home_is_read_from_a_regular_file_alone() {
         let passwd = "x:x:7:7::/home/x:/bin/sh\n";
@@ -282,8 +290,10 @@ mod tests {
         {
             let kernel = with_files(&[("root/etc/passwd", kind, 0o644)]);
             kernel.set_content("root/etc/passwd", passwd);
-            let root = Root::new(&kernel, kernel.descriptor("root"));
+            let root = root_with_descriptors(&kernel);
             assert_eq!(home(&kernel, &root, 7).as_c_str(), expected, "{kind:?}");
+            let opened = kernel.calls().iter().any(|call| call.starts_with("reopen("));
+            assert_eq!(opened, kind == FILE, "a device can do something as soon as it is opened");
         }
         let kernel = Fake::new();
         kernel.fail_on("open_in_root", Errno::NOENT);
@@ -295,7 +305,7 @@ mod tests {
     fn a_home_that_cannot_be_in_an_environment_is_the_root() {
         let kernel = with_files(&[("root/etc/passwd", FILE, 0o644)]);
         kernel.set_content("root/etc/passwd", "x:x:7:7::/a\0b:\n");
-        let root = Root::new(&kernel, kernel.descriptor("root"));
+        let root = root_with_descriptors(&kernel);
         assert_eq!(home(&kernel, &root, 7).as_c_str(), c"HOME=/");
     }
 

@@ -17,7 +17,7 @@ use crate::state::{self, State, Store};
 /// Runs a container, and gives its exit code: the program's, or 128 and the number of the signal that ended it; 0 if detached.
 ///
 /// In the foreground, signals go on to the container, its orphans are reaped, and everything is removed at its end unless it is to be
-/// kept.
+/// kept. The caller's signals are blocked from then on.
 ///
 /// # Errors
 /// As [`create`](super::create()) and [`start`](super::start()). Nothing is left behind.
@@ -37,11 +37,10 @@ pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
     if conception.plan.terminal {
         crate::console::claim()?;
     }
-    // Before the first child: no signal may come between its birth and our waiting.
-    let before = signals::block_all().doing("blocking signals")?;
-    let ending = foreground(runtime, options, conception);
-    signals::restore(before).doing("restoring the signal mask")?;
-    ending
+    // Before the first child: no signal may come between its birth and our waiting. They stay blocked: one that comes too late for
+    // the container must not end us instead of the container's exit code.
+    signals::block_all().doing("blocking signals")?;
+    foreground(runtime, options, conception)
 }
 
 fn foreground(runtime: &Runtime, options: &RunOptions, conception: Conception) -> Result<u8, Error> {
@@ -95,8 +94,10 @@ fn wait_for(first: &FirstBorn, signals: &SignalFd, mut relay: Option<Relay>) -> 
             }
         }
         let Some(serving) = &mut relay else {
-            poll(&mut [PollFd::new(signals, PollFlags::IN)], None).doing("waiting for a signal")?;
-            continue;
+            match poll(&mut [PollFd::new(signals, PollFlags::IN)], None) {
+                Ok(_) | Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno).doing("waiting for a signal"),
+            }
         };
         match serving.turn(signals) {
             Ok(Flow::Goes) => {}

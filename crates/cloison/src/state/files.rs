@@ -8,6 +8,9 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
+/// How many bytes of a file are read: far more than any configuration has.
+const MAX_FILE: usize = 256 << 20;
+
 /// Writes `bytes` to a temporary name and renames that to `name`: who opens `name` finds all of the old or all of the new bytes.
 ///
 /// The caller must have the directory locked: the temporary name is always the same, so that an interrupted write leaves at most
@@ -26,14 +29,19 @@ pub(super) fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(
 
 /// All bytes of a regular file that nobody writes to any more, as [`replace`] leaves it: there, fewer bytes than were asked for
 /// are the last ones.
+///
+/// # Errors
+/// `EFBIG` for more than [`MAX_FILE`] bytes.
 pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // What somebody else has put there may be a pipe, which is empty then.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
     let mut bytes = Vec::with_capacity(4096);
     loop {
         let room = bytes.capacity() - bytes.len();
         match rustix::io::read(&file, spare_capacity(&mut bytes)) {
             Ok(length) if length < room => return Ok(bytes),
+            Ok(_) if bytes.len() > MAX_FILE => return Err(Errno::FBIG),
             Ok(_) => bytes.reserve(bytes.len()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -130,6 +138,17 @@ mod tests {
             assert_eq!(read(fd.as_fd(), "file").unwrap(), bytes);
             assert_eq!(entries(fd.as_fd()).unwrap().len(), 1);
         }
+    }
+
+    #[test]
+    fn a_pipe_or_an_endless_file_in_place_of_a_file_keeps_nobody() {
+        let dir = TempDir::new();
+        let fd = File::open(dir.path()).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(&fd, "pipe", FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(read(fd.as_fd(), "pipe"), Ok(Vec::new()));
+        File::create(dir.path().join("huge")).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(read(fd.as_fd(), "huge"), Err(Errno::FBIG));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use cloison_linux::lock::{lock_directory, try_lock_directory};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::container::Container;
@@ -79,12 +79,24 @@ impl Store {
                 Err(errno) => return Err(io("make", self.path_of(id))(errno)),
             }
             // Before it was locked somebody may have deleted the directory, and somebody else have made another.
-            match self.open(id) {
-                Ok(container) if is_empty(&container)? => return Ok(container),
-                Ok(container) => return Err(Error::Exist { path: container.path() }),
+            let opened = self.open(id).and_then(|container| Ok((is_empty(&container)?, container)));
+            match opened {
+                Ok((true, container)) => return Ok(container),
+                Ok((false, container)) => return Err(Error::Exist { path: container.path() }),
                 Err(Error::NotExist { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.take_back(id);
+                    return Err(error);
+                }
             }
+        }
+    }
+
+    /// Removes the directory of a container that could not be locked (too many open files, say), while nobody else has put anything
+    /// into it.
+    fn take_back(&self, id: &ContainerId) {
+        if let Err(errno) = unlinkat(&self.root.dir, id.as_str(), AtFlags::REMOVEDIR) {
+            log::debug!("{} stays behind: {errno}", self.path_of(id).display());
         }
     }
 

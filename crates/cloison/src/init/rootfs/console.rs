@@ -52,7 +52,7 @@ fn master(kernel: &dyn Kernel, root: &Root<'_>) -> Result<OwnedFd, Error> {
             "container's /dev/ptmx is invalid: not the terminal multiplexer".to_owned(),
         ));
     }
-    kernel.reopen(multiplexer.as_fd(), OFlags::RDWR | OFlags::NOCTTY).doing(doing)
+    root.reopen(multiplexer.as_fd(), OFlags::RDWR | OFlags::NOCTTY).doing(doing)
 }
 
 /// Never through a link: what lies behind one is not ours to cover.

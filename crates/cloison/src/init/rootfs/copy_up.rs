@@ -21,26 +21,28 @@ pub(crate) fn copy_up(
 ) -> Result<(), Error> {
     let doing = || format!("copying {} into the tmpfs that covers it", path.display());
     let from = root.open(path, OFlags::RDONLY | OFlags::DIRECTORY).doing(doing)?;
-    copy_directory(kernel, from.as_fd(), to, MAX_DEPTH).doing(doing)?;
+    copy_directory(kernel, root, from.as_fd(), to, MAX_DEPTH).doing(doing)?;
     let stat = kernel.fstat(from.as_fd()).doing(doing)?;
     kernel.fchown(to, stat.st_uid, stat.st_gid).doing(doing)
 }
 
 fn copy_directory(
     kernel: &dyn Kernel,
+    root: &Root<'_>,
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     depth: usize,
 ) -> Result<(), Errno> {
     let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
     for name in kernel.read_dir(from)? {
-        copy_entry(kernel, from, to, &name, depth)?;
+        copy_entry(kernel, root, from, to, &name, depth)?;
     }
     Ok(())
 }
 
 fn copy_entry(
     kernel: &dyn Kernel,
+    root: &Root<'_>,
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     name: &Path,
@@ -52,24 +54,19 @@ fn copy_entry(
     let copy = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
             kernel.mkdirat(to, name, mode)?;
-            let source = kernel.open_in_root(
-                from,
-                name,
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
-                Mode::empty(),
-            )?;
+            let source = root.reopen(entry.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?;
             let copy = kernel.open_in_root(
                 to,
                 name,
                 OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
                 Mode::empty(),
             )?;
-            copy_directory(kernel, source.as_fd(), copy.as_fd(), depth)?;
+            copy_directory(kernel, root, source.as_fd(), copy.as_fd(), depth)?;
             copy
         }
-        FileType::RegularFile => copy_file(kernel, from, to, name, &stat)?,
+        FileType::RegularFile => copy_file(kernel, root, entry.as_fd(), to, name, &stat)?,
         FileType::Symlink => {
-            kernel.symlinkat(&kernel.readlinkat(from, name)?, to, name)?;
+            kernel.symlinkat(&kernel.readlinkat(entry.as_fd(), Path::new(""))?, to, name)?;
             kernel.open_in_root(to, name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?
         }
         // A socket belongs to whoever listens on it.
@@ -89,21 +86,17 @@ fn copy_entry(
 
 fn copy_file(
     kernel: &dyn Kernel,
-    from: BorrowedFd<'_>,
+    root: &Root<'_>,
+    entry: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     name: &Path,
     stat: &Stat,
 ) -> Result<OwnedFd, Errno> {
-    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    let mut source = File::from(kernel.open_in_root(from, name, read, Mode::empty())?);
+    let mut source = File::from(root.reopen(entry, OFlags::RDONLY | OFlags::NONBLOCK)?);
     let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
     let mut copy = File::from(kernel.open_in_root(to, name, write, mode)?);
     let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    // Between the look and the opening it may have become something else.
-    if kernel.fstat(source.as_fd())?.st_ino != stat.st_ino {
-        return Err(Errno::STALE);
-    }
     std::io::copy(&mut source, &mut copy).map_err(io)?;
     Ok(OwnedFd::from(copy))
 }

@@ -100,10 +100,11 @@ pub(crate) fn link(
     }
 }
 
-/// A descriptor of the container's null device; refused if something else has taken its name (CVE-2025-31133).
-pub(crate) fn null(kernel: &dyn Kernel, root: &Root<'_>, flags: OFlags) -> Result<OwnedFd, Error> {
+/// A descriptor (`O_PATH`) of the container's null device; refused if something else has taken its name (CVE-2025-31133).
+pub(crate) fn null(kernel: &dyn Kernel, root: &Root<'_>) -> Result<OwnedFd, Error> {
     let path = Path::new("/dev/null");
-    let fd = root.open(path, flags | OFlags::NOFOLLOW).doing(|| "opening the container's /dev/null")?;
+    let fd =
+        root.open(path, OFlags::PATH | OFlags::NOFOLLOW).doing(|| "opening the container's /dev/null")?;
     let stat = kernel.fstat(fd.as_fd()).doing(|| "checking the container's /dev/null")?;
     if is_null(&stat) {
         Ok(fd)
@@ -120,7 +121,7 @@ pub(crate) fn reopen_null(kernel: &dyn Kernel, root: &Root<'_>) -> Result<(), Er
         if is_null(&stat) {
             let null = match &own {
                 Some(null) => null,
-                None => own.insert(null(kernel, root, OFlags::RDWR)?),
+                None => own.insert(open_null(kernel, root)?),
             };
             kernel
                 .dup_onto(null.as_fd(), number as u32)
@@ -128,4 +129,9 @@ pub(crate) fn reopen_null(kernel: &dyn Kernel, root: &Root<'_>) -> Result<(), Er
         }
     }
     Ok(())
+}
+
+fn open_null(kernel: &dyn Kernel, root: &Root<'_>) -> Result<OwnedFd, Error> {
+    let null = null(kernel, root)?;
+    root.reopen(null.as_fd(), OFlags::RDWR).doing(|| "opening the container's /dev/null")
 }

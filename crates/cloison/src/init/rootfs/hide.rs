@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cloison_linux::{Errno, FsMountFlags, Kernel, MountAttrFlags, OFlags, OpenTreeFlags};
+use cloison_linux::{Errno, FsMountFlags, Kernel, MountAttrFlags, OpenTreeFlags};
 
 use super::mount::make_read_only;
 use super::{Root, device, is_directory};
@@ -12,7 +12,7 @@ use crate::init::error::{Doing, Error};
 /// Makes one path read-only by binding it onto itself. What is not there needs no protection.
 pub(crate) fn read_only(kernel: &dyn Kernel, root: &Root<'_>, path: &Path) -> Result<(), Error> {
     let doing = || format!("making {} read-only", path.display());
-    let target = match root.open(path, OFlags::PATH) {
+    let target = match root.open_protected(path) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         found => found.doing(doing)?,
     };
@@ -34,7 +34,7 @@ pub(crate) fn mask(kernel: &dyn Kernel, root: &Root<'_>, paths: &[PathBuf]) -> R
         }
         done.push(path);
         let doing = || format!("masking {}", path.display());
-        let target = match root.open(path, OFlags::PATH) {
+        let target = match root.open_protected(path) {
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             found => found.doing(doing)?,
         };
@@ -48,7 +48,7 @@ pub(crate) fn mask(kernel: &dyn Kernel, root: &Root<'_>, paths: &[PathBuf]) -> R
         } else {
             let null = match &null {
                 Some(null) => null,
-                None => null.insert(device::null(kernel, root, OFlags::PATH)?),
+                None => null.insert(device::null(kernel, root)?),
             };
             kernel.open_tree(null.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE).doing(doing)?
         };

@@ -6,9 +6,12 @@
 //! CVE-2024-45310).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, Stat};
+
+use crate::init::error::{Doing, Error};
 
 pub(crate) mod console;
 pub(crate) mod copy_up;
@@ -20,15 +23,68 @@ pub(crate) mod pivot;
 /// How many symbolic links without a target are followed when directories are made (as many as `path_resolution(7)` follows).
 const MAX_LINKS: u32 = 40;
 
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
 /// A directory that paths do not lead out of.
 pub(crate) struct Root<'k> {
     kernel: &'k dyn Kernel,
     fd: OwnedFd,
+    /// `/proc/self/fd` of the host's procfs.
+    descriptors: Option<OwnedFd>,
+    /// The procfs and the sysfs that were mounted in here, and where.
+    kernels_own: Vec<(PathBuf, Rc<OwnedFd>)>,
 }
 
 impl<'k> Root<'k> {
     pub(crate) fn new(kernel: &'k dyn Kernel, fd: OwnedFd) -> Self {
-        Self { kernel, fd }
+        Self { kernel, fd, descriptors: None, kernels_own: Vec::new() }
+    }
+
+    /// Keeps what [`reopen`](Self::reopen) needs, while `/proc` is still the host's.
+    ///
+    /// A joined mount namespace may have no procfs there; then nothing can be reopened.
+    pub(crate) fn keep_descriptors(&mut self) -> Result<(), Error> {
+        let path = Path::new("/proc/self/fd");
+        let doing = || "opening /proc/self/fd";
+        let opened = self.kernel.open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+        if matches!(opened, Err(Errno::NOENT | Errno::NOTDIR)) {
+            log::debug!("no device and no file can be reopened: there is no /proc/self/fd");
+            return Ok(());
+        }
+        let opened = opened.doing(doing)?;
+        if is_procfs(self.kernel, opened.as_fd()).doing(doing)? {
+            self.descriptors = Some(opened);
+        }
+        Ok(())
+    }
+
+    /// Opens what an `O_PATH` descriptor refers to, once it was seen to be harmless: opening a device can already do something, and by
+    /// its path something else could be opened than was looked at.
+    pub(crate) fn reopen(&self, fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let descriptors = self.descriptors.as_ref().ok_or(Errno::NOENT)?;
+        self.kernel.reopen(descriptors.as_fd(), fd, flags)
+    }
+
+    /// Something was mounted at `path`; `own` is the mount if that is a procfs or sysfs.
+    pub(crate) fn mounted(&mut self, path: &Path, own: Option<Rc<OwnedFd>>) {
+        self.kernels_own.retain(|(covered, _)| !covered.starts_with(path));
+        self.kernels_own.extend(own.map(|mount| (path.to_owned(), mount)));
+    }
+
+    /// Opens what is to be hidden or locked. A path in our procfs or sysfs is looked up from that mount itself: an enemy who shares
+    /// the root file system can move the directory that it covers, and put another in its place.
+    pub(crate) fn open_protected(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let plain = !path.components().any(|component| component == Component::ParentDir);
+        let own = self.kernels_own.iter().rev().filter(|_| plain);
+        let inside = own.filter_map(|(at, mount)| Some((mount, path.strip_prefix(at).ok()?)));
+        for (mount, below) in inside.filter(|(_, below)| !below.as_os_str().is_empty()) {
+            match self.kernel.open_in_root(mount.as_fd(), below, OFlags::PATH, Mode::empty()) {
+                // A link that leads elsewhere, or not there at all.
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                found => return found,
+            }
+        }
+        self.open(path, OFlags::PATH)
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -132,6 +188,12 @@ pub(crate) fn is_char_device(stat: &Stat, major: u32, minor: u32) -> bool {
 /// True for the null device (major 1, minor 3), whatever its name is (CVE-2025-31133).
 pub(crate) fn is_null(stat: &Stat) -> bool {
     is_char_device(stat, 1, 3)
+}
+
+/// True for what lies in a procfs.
+#[allow(clippy::unnecessary_cast, reason = "the field's type differs by architecture")]
+pub(crate) fn is_procfs(kernel: &dyn Kernel, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(kernel.fstatfs(fd)?.f_type as i64 == PROC_SUPER_MAGIC)
 }
 
 /// True for a directory.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use cloison_linux::mount::MountAttr;
 use cloison_linux::{
@@ -9,12 +10,11 @@ use cloison_linux::{
     OpenTreeFlags,
 };
 
-use super::{Root, copy_up, is_directory};
+use super::{Root, copy_up, is_directory, is_procfs};
 use crate::init::error::{Doing, Error};
 use crate::plan::action::{MountSource, MountStep};
 use crate::plan::mount_options::{Attributes, MountOptions};
 
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 const PROC_ROOT_INODE: u64 = 1;
 
 /// `fsconfig(2)` takes values up to this many bytes.
@@ -43,18 +43,18 @@ const INHERITED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
 
 /// Mounts one entry of `/mounts`. `prepared` is the detached mount of a bind whose source only the host's side could open.
 ///
-/// Gives back the mount if it is to be made read-only later.
+/// Gives back the mount if there is still something to do with it.
 pub(crate) fn mount(
     kernel: &dyn Kernel,
     root: &Root<'_>,
     step: &MountStep,
     prepared: Option<BorrowedFd<'_>>,
-) -> Result<Option<OwnedFd>, Error> {
+) -> Result<Mounted, Error> {
     if step.options.remount {
-        return remount(kernel, root, step).map(|()| None);
+        return remount(kernel, root, step).map(|()| Mounted::default());
     }
     if fs_type(step).is_empty() {
-        return propagate_only(root, step, kernel).map(|()| None);
+        return propagate_only(root, step, kernel).map(|()| Mounted::default());
     }
     let bind = match &step.source {
         MountSource::Bind(source) => Some(bind_source(kernel, source, prepared)?),
@@ -84,7 +84,26 @@ pub(crate) fn mount(
         .move_mount(tree.as_fd(), target.fd.as_fd())
         .doing(|| format!("attaching the mount to {} in the root file system", step.destination.display()))?;
     propagate(kernel, tree.as_fd(), &step.options.propagation, &step.destination)?;
-    Ok(step.read_only_late.then_some(tree))
+    Ok(Mounted::of(step, tree, is_kernels_own(step)))
+}
+
+/// What a mount has left to do.
+#[derive(Debug, Default)]
+pub(crate) struct Mounted {
+    /// Whether something is covered that was not.
+    pub(crate) covers: bool,
+    /// The mount, if it is a procfs or sysfs.
+    pub(crate) own: Option<Rc<OwnedFd>>,
+    /// The mount, if it is to be made read-only when all is in place.
+    pub(crate) late_read_only: Option<Rc<OwnedFd>>,
+}
+
+impl Mounted {
+    fn of(step: &MountStep, mount: OwnedFd, own: bool) -> Self {
+        let mount = Rc::new(mount);
+        let late_read_only = step.read_only_late.then(|| Rc::clone(&mount));
+        Self { covers: true, own: own.then_some(mount), late_read_only }
+    }
 }
 
 /// The file or directory that is covered.
@@ -134,10 +153,11 @@ impl Target {
 /// A procfs or sysfs goes onto a real directory, never through a link that the image has put there (CVE-2019-19921,
 /// CVE-2023-27561).
 fn strictness(step: &MountStep) -> OFlags {
-    match fs_type(step) {
-        "proc" | "sysfs" => OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW,
-        _ => OFlags::PATH,
-    }
+    if is_kernels_own(step) { OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW } else { OFlags::PATH }
+}
+
+fn is_kernels_own(step: &MountStep) -> bool {
+    matches!(fs_type(step), "proc" | "sysfs")
 }
 
 fn fs_type(step: &MountStep) -> &str {
@@ -178,11 +198,6 @@ fn check_proc(
         )));
     }
     Ok(())
-}
-
-#[allow(clippy::unnecessary_cast, reason = "the field's type differs by architecture")]
-fn is_procfs(kernel: &dyn Kernel, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    Ok(kernel.fstatfs(fd)?.f_type as i64 == PROC_SUPER_MAGIC)
 }
 
 /// What a bind mount shows.
@@ -356,7 +371,7 @@ fn mount_2(
     fs_type: &str,
     source: &str,
     options: &MountOptions,
-) -> Result<Option<OwnedFd>, Error> {
+) -> Result<Mounted, Error> {
     let path = step.destination.as_path();
     let doing = || format!("mounting a file system of type {fs_type:?} on {}", path.display());
     if options.copy_up {
@@ -372,7 +387,8 @@ fn mount_2(
     let mount = root.open(path, OFlags::PATH).doing(doing)?;
     set_attributes(kernel, mount.as_fd(), step.options.recursive, true).doing(doing)?;
     propagate(kernel, mount.as_fd(), &step.options.propagation, path)?;
-    Ok(step.read_only_late.then_some(mount))
+    // Nor is it sure to be ours.
+    Ok(Mounted::of(step, mount, false))
 }
 
 /// `remount`: changes what is mounted there already; of a bind mount its attributes, else those and the file system's own.

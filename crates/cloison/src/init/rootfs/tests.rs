@@ -17,7 +17,8 @@ mod resolving;
 /// A root file system in a directory of the machine's.
 fn image() -> (TempDir, Root<'static>) {
     let directory = TempDir::new();
-    let root = Root::new(&Linux, fs::File::open(directory.path()).unwrap().into());
+    let mut root = Root::new(&Linux, fs::File::open(directory.path()).unwrap().into());
+    root.keep_descriptors().unwrap();
     (directory, root)
 }
 
@@ -27,4 +28,12 @@ fn shown(image: &TempDir, fd: &OwnedFd) -> String {
 
     let path = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
     path.strip_prefix(image.path()).expect("it is in the image").to_str().unwrap().to_owned()
+}
+
+/// A root on a fake kernel with a true `/proc`.
+fn root_with_descriptors(kernel: &cloison_linux::fake::Fake) -> Root<'_> {
+    kernel.set_file_system("/proc/self/fd", 0x9fa0);
+    let mut root = Root::new(kernel, kernel.descriptor("root"));
+    root.keep_descriptors().unwrap();
+    root
 }

@@ -54,9 +54,10 @@ fn plan(spec: &Spec) -> Plan {
 /// a file among the masked paths.
 fn kernel() -> Fake {
     let kernel = Fake::new();
+    kernel.set_file_system("/proc/self/fd", 0x9fa0);
     let null = stat(FileType::CharacterDevice, 0o666, makedev(1, 3));
     kernel.set_stat(&format!("{ROOT}/dev/null"), null);
-    kernel.set_stat(&format!("{ROOT}/proc/kcore"), stat(FileType::RegularFile, 0o400, 0));
+    kernel.set_stat("mount of proc/kcore", stat(FileType::RegularFile, 0o400, 0));
     kernel.set_stat(&format!("{ROOT}/etc/passwd"), stat(FileType::RegularFile, 0o644, 0));
     kernel.set_content(&format!("{ROOT}/etc/passwd"), "root:x:0:0:root:/home/of/root:/bin/sh\n");
     kernel.set_stat("tree of tree of /bundle/rootfs/dev/null", null);

@@ -65,7 +65,12 @@ fn paths_of_the_host_are_used_before_its_root_is_dropped_and_never_after() {
         assert!(pivot < gone && gone - pivot <= 2);
         let (before, after) = calls.split_at(pivot);
         for call in before.iter().filter(|call| call.starts_with("open(")) {
-            let of_the_host = ["open(\"/bundle/rootfs\"", "open(\"/data\"", "open(\"/dev/"];
+            let of_the_host = [
+                "open(\"/bundle/rootfs\"",
+                "open(\"/data\"",
+                "open(\"/dev/",
+                "open(\"/proc/self/fd\", DIRECTORY|PATH",
+            ];
             assert!(of_the_host.iter().any(|begin| call.starts_with(begin)), "{call}");
         }
         for call in after {
@@ -88,7 +93,7 @@ fn paths_of_the_image_are_resolved_below_its_root() {
         assert!(calls.iter().filter(inside).count() > 25);
         for call in calls.iter().filter(inside) {
             let dir = call.split_once('(').unwrap().1.split(", ").next().unwrap();
-            let known = [ROOT, "mount of proc"].iter().any(|root| dir.starts_with(root));
+            let known = [ROOT, "mount of proc", "mount of sysfs"].iter().any(|root| dir.starts_with(root));
             assert!(known, "{call}");
         }
         for call in
@@ -122,15 +127,14 @@ fn paths_are_hidden_and_locked_after_everything_is_mounted() {
         let calls = calls(&spec);
         let mounted = last(&calls, |call| {
             call.starts_with("move_mount(mount of ")
-                && !call.contains("/proc/")
-                && !call.contains("/sys/firmware")
+                && !call.contains("mount of proc/")
+                && !call.contains("mount of sysfs/")
                 || call.starts_with("mount(")
                 || call.starts_with("remount(")
         });
         let pivot = place(&calls, "pivot_root_here()");
-        let tree_of = |path: &str| format!("move_mount(tree of {ROOT}{path}, {ROOT}{path})");
-        let read_only = place(&calls, &tree_of("/proc/sys"));
-        let masked = place(&calls, &format!("move_mount(tree of {ROOT}/dev/null, {ROOT}/proc/kcore)"));
+        let read_only = place(&calls, "move_mount(tree of mount of proc/sys, mount of proc/sys)");
+        let masked = place(&calls, &format!("move_mount(tree of {ROOT}/dev/null, mount of proc/kcore)"));
         assert!(mounted < pivot && pivot < read_only && read_only < masked);
         // The sysctls are written through a procfs of our own, before /proc/sys is locked, and through nothing of the image's.
         let sysctl = place(&calls, "open_beneath(mount of proc, \"sys/net/core/somaxconn\"");

@@ -105,3 +105,35 @@ fn a_read_only_path_is_bound_onto_itself_before_it_is_seen() {
     hide::read_only(&kernel, &Root::new(&kernel, kernel.descriptor("root")), Path::new("/gone")).unwrap();
     assert_eq!(kernel.calls().len(), 1);
 }
+
+/// Whoever shares the root file system can move the directory that is covered, with the procfs on it.
+#[test]
+fn what_is_in_the_procfs_is_hidden_in_the_one_that_was_mounted() {
+    let kernel = with_files(&[]);
+    kernel.set_stat("procfs/kcore", stat(FileType::RegularFile, 0o400, 0));
+    let mut root = Root::new(&kernel, kernel.descriptor("root"));
+    root.mounted(Path::new("/proc"), Some(kernel.descriptor("procfs").into()));
+    hide::mask(&kernel, &root, &["/proc/kcore".into(), "/proc/acpi".into()]).unwrap();
+    hide::read_only(&kernel, &root, Path::new("/proc/sys")).unwrap();
+    let expected = [
+        "move_mount(tree of root/dev/null, procfs/kcore)",
+        "move_mount(mount of tmpfs, procfs/acpi)",
+        "move_mount(tree of procfs/sys, procfs/sys)",
+    ];
+    assert_eq!(moved(&kernel), expected);
+}
+
+#[test]
+fn paths_that_are_not_the_procfss_own_are_looked_up_from_the_root() {
+    let kernel = with_files(&[]);
+    kernel.fail_on(r#"open_in_root(procfs, "fs/link""#, Errno::NOENT);
+    let mut root = Root::new(&kernel, kernel.descriptor("root"));
+    root.mounted(Path::new("/proc"), Some(kernel.descriptor("procfs").into()));
+    for path in ["/proc", "/process", "/proc/../etc", "/proc/fs/link"] {
+        hide::read_only(&kernel, &root, Path::new(path)).unwrap();
+        assert!(moved(&kernel).last().unwrap().ends_with(&format!("root{path})")), "{path}");
+    }
+    root.mounted(Path::new("/proc"), None);
+    hide::read_only(&kernel, &root, Path::new("/proc/sys")).unwrap();
+    assert!(moved(&kernel).last().unwrap().ends_with("root/proc/sys)"), "it is covered by something else");
+}

@@ -22,11 +22,11 @@ fn bind(destination: &str, options: &[&str]) -> MountStep {
     MountStep { source, ..file_system("none", destination, &[&["bind"], options].concat()) }
 }
 
-fn mount(kernel: &Fake, step: &MountStep) -> Result<Option<OwnedFd>, Error> {
+fn mount(kernel: &Fake, step: &MountStep) -> Result<mount::Mounted, Error> {
     mount_prepared(kernel, step, None)
 }
 
-fn mount_prepared(kernel: &Fake, step: &MountStep, tree: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Error> {
+fn mount_prepared(kernel: &Fake, step: &MountStep, tree: Option<&OwnedFd>) -> Result<mount::Mounted, Error> {
     let root = Root::new(kernel, kernel.descriptor("root"));
     mount::mount(kernel, &root, step, tree.map(AsFd::as_fd))
 }
@@ -272,6 +272,6 @@ fn a_remount_changes_what_is_there() {
 #[test]
 fn a_mount_that_is_read_only_later_is_kept() {
     let step = MountStep { read_only_late: true, ..file_system("tmpfs", "/dev", &[]) };
-    assert!(mount(&Fake::new(), &step).unwrap().is_some());
-    assert!(mount(&Fake::new(), &file_system("tmpfs", "/dev", &[])).unwrap().is_none());
+    assert!(mount(&Fake::new(), &step).unwrap().late_read_only.is_some());
+    assert!(mount(&Fake::new(), &file_system("tmpfs", "/dev", &[])).unwrap().late_read_only.is_none());
 }
