@@ -215,6 +215,18 @@ fn without_pivot_the_container_still_sees_only_its_own_root() {
 }
 
 #[test]
+fn a_root_beside_the_bundle_keeps_its_proc_without_pivot_and_is_told_without_dots() {
+    let sandbox = Sandbox::new();
+    let other = sandbox.busybox("true");
+    let beside = format!("../{}/rootfs", other.dir().file_name().unwrap().to_str().unwrap());
+    let bundle = sandbox.busybox("ls -d /proc/self/status /sys/class").set("/root/path", beside);
+    assert_eq!(bundle.run_with(&["--no-pivot"]).ok(), "/proc/self/status\n/sys/class\n");
+    let container = bundle.create();
+    assert_eq!(container.state()["rootfs"], other.rootfs().to_str().unwrap());
+    container.end();
+}
+
+#[test]
 fn a_fixed_state_directory_survives_a_long_path() {
     let sandbox = Sandbox::new();
     let long = sandbox.directory(&"d".repeat(120)).join("e".repeat(100));

@@ -138,14 +138,14 @@ impl<'a> Init<'a> {
             Action::PivotRoot { host_may_be_shared } => {
                 pivot::pivot(kernel, root(self.root.as_ref())?, *host_may_be_shared)
             }
-            Action::MoveRoot => pivot::move_root(kernel, root(self.root.as_ref())?, &self.plan.rootfs),
+            Action::MoveRoot => pivot::move_root(kernel, root(self.root.as_ref())?),
             Action::Chroot => pivot::chroot(kernel, root(self.root.as_ref())?),
             Action::RootPropagation(flags) => kernel
                 .mount_propagation("/".as_ref(), *flags)
                 .doing(|| "changing the propagation of the root"),
             Action::ReopenDevNull => device::reopen_null(kernel, root(self.root.as_ref())?),
             Action::MakeWorkingDirectory(path) => {
-                let path = crate::plan::mounts::clean(&path.to_string_lossy());
+                let path = crate::plan::mounts::clean(path);
                 root(self.root.as_ref())?
                     .make_directory(&path)
                     .map(drop)

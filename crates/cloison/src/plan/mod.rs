@@ -112,7 +112,7 @@ impl Plan {
             warnings.push(Problem { pointer, message });
         }
         let namespaces = namespaces::Namespaces::of(spec);
-        let rootfs = options.bundle.join(&spec.root.path);
+        let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         let container = container_side(spec, options, facts, &namespaces, &rootfs);
         Ok(Self {
             host: host_side(spec, &container, &namespaces, facts),
@@ -235,7 +235,7 @@ fn enter_namespaces(
         steps
             .push(Action::NewNamespace(NamespaceFlags::CGROUP), namespaces.origin_of(NamespaceFlags::CGROUP));
     }
-    // It is born so, but a change of ids may have ended it.
+    // After the last change of ids, which may undo it.
     steps.push(Action::HideInit, "runtime");
     steps.push(Action::NewSession, "runtime");
     if !options.no_new_keyring {

@@ -219,9 +219,9 @@ fn legacy_cgroups(
 }
 
 /// An absolute path without `.`, `..` and doubled slashes, worked out on the text alone. A relative one is taken from `/`.
-pub fn clean(path: &str) -> PathBuf {
+pub fn clean(path: impl AsRef<Path>) -> PathBuf {
     let mut clean = PathBuf::from("/");
-    for component in Path::new(path).components() {
+    for component in path.as_ref().components() {
         match component {
             Component::Normal(name) => clean.push(name),
             Component::ParentDir => {

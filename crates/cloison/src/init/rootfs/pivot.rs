@@ -64,9 +64,12 @@ pub(crate) fn pivot(kernel: &dyn Kernel, root: &Root<'_>, host_may_be_shared: bo
 
 /// Without `pivot_root`: moves the root onto `/`. The host's mounts stay below and could be reached through a new procfs or sysfs, which
 /// the kernel allows as long as a whole one is visible; so those are removed first.
-pub(crate) fn move_root(kernel: &dyn Kernel, root: &Root<'_>, path: &Path) -> Result<(), Error> {
+pub(crate) fn move_root(kernel: &dyn Kernel, root: &Root<'_>) -> Result<(), Error> {
     let doing = || "moving the root to the container's";
-    for mount in whole_proc_and_sysfs(kernel, path)? {
+    kernel.fchdir(root.fd()).doing(doing)?;
+    // As mountinfo has it: without the links and `..` that the bundle's path may have.
+    let path = kernel.getcwd().doing(doing)?;
+    for mount in whole_proc_and_sysfs(kernel, &path)? {
         let mount = Path::new(&mount);
         match kernel.mount_propagation(mount, RSLAVE) {
             // It went with the one above it.
@@ -79,7 +82,6 @@ pub(crate) fn move_root(kernel: &dyn Kernel, root: &Root<'_>, path: &Path) -> Re
             Err(errno) => return Err(errno).doing(|| format!("removing {}", mount.display())),
         }
     }
-    kernel.fchdir(root.fd()).doing(doing)?;
     kernel.move_root().doing(doing)?;
     kernel.chroot_here().doing(doing)?;
     kernel.fchdir(root.fd()).doing(doing)
@@ -102,7 +104,8 @@ fn whole_proc_and_sysfs(kernel: &dyn Kernel, rootfs: &Path) -> Result<Vec<String
         let (root, point) = (fields.next()?, fields.next()?);
         let fs_type = line.split(" - ").nth(1)?.split(' ').next()?;
         let whole = root == "/" && matches!(fs_type, "proc" | "sysfs");
-        (whole && !Path::new(point).starts_with(rootfs)).then(|| unescape(point))
+        let point = unescape(point);
+        (whole && !Path::new(&point).starts_with(rootfs)).then_some(point)
     });
     Ok(mounts.collect())
 }

@@ -12,6 +12,7 @@ mod copying;
 mod devices;
 mod hiding;
 mod mounting;
+mod moving;
 mod resolving;
 
 /// A root file system in a directory of the machine's.
