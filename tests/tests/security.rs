@@ -54,6 +54,35 @@ fn cve_2024_21626_preserved_descriptors_are_not_a_way_out() {
 }
 
 #[test]
+fn descriptors_that_nobody_has_handed_in_are_not_preserved() {
+    only_for!(Cloison, "runc takes its own descriptors for what was handed in");
+    let sandbox = Sandbox::new();
+    for count in ["2", "30", "2147483647"] {
+        let output = sandbox.busybox("true").run_with(&["--preserve-fds", count]);
+        assert_eq!(output.code(), 1, "{}", output.describe());
+        assert!(output.stderr.contains("unable to stat preserved-fd"), "{}", output.describe());
+    }
+}
+
+#[test]
+fn sockets_of_a_service_manager_come_before_the_preserved_descriptors() {
+    let sandbox = Sandbox::new();
+    let [first, second] = ["one", "two"].map(|name| sandbox.file(name, name));
+    let bundle =
+        sandbox.busybox("cat <&3; cat <&4; echo \" $LISTEN_FDS $LISTEN_PID\"; ls /proc/self/fd | wc -l");
+    bundle.write();
+    for (pid, preserved, expected) in [("$$", "1", "onetwo 1 1\n6\n"), ("1", "2", "onetwo  \n6\n")] {
+        let command = bundle.run_command(&["--preserve-fds", preserved]);
+        let mut shell = sandbox.bare_command("/bin/bash");
+        let script =
+            format!("exec 3<\"$0\" 4<\"$1\" 5</; shift; export LISTEN_FDS=1 LISTEN_PID={pid}; exec \"$@\"");
+        shell.args(["-c", &script]).args([&first, &second]);
+        shell.arg(command.get_program()).args(command.get_args());
+        assert_eq!(sandbox.finish(shell).ok(), expected);
+    }
+}
+
+#[test]
 fn preserved_descriptors_are_passed_on_and_no_other() {
     let sandbox = Sandbox::new();
     let first = sandbox.file("first", "one");

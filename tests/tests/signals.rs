@@ -1,7 +1,7 @@
 //! A foreground `run`: signals go through, orphans are reaped, and the exit code comes back.
 
 use cloison_tests::leaks::children_of;
-use cloison_tests::{Sandbox, until};
+use cloison_tests::{Sandbox, only_for, until};
 use rustix::process::Signal;
 
 #[test]
@@ -39,6 +39,21 @@ fn a_forwarded_signal_that_kills_the_container_becomes_the_exit_code() {
 }
 
 #[test]
+fn the_end_is_noticed_though_the_caller_ignores_the_ends_of_its_children() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox("exit 3");
+    bundle.write();
+    let command = bundle.run_command(&[]);
+    // Not dash, which does not let it be ignored.
+    let mut shell = sandbox.bare_command("/bin/bash");
+    shell
+        .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args());
+    assert_eq!(sandbox.finish(shell).code(), 3);
+}
+
+#[test]
 fn orphans_of_the_container_are_reaped() {
     let sandbox = Sandbox::new();
     // Without a pid namespace they come to the runtime, which made itself their reaper.
@@ -50,6 +65,25 @@ fn orphans_of_the_container_are_reaped() {
     until("all orphans are gone", || children_of(run.pid()).len() == 1);
     std::fs::write(bundle.rootfs().join("tmp/stop"), "").unwrap();
     run.wait().ok();
+}
+
+#[test]
+fn the_exit_code_is_told_though_the_state_cannot_be_removed() {
+    only_for!(Cloison, "what is in the way depends on how the state is removed");
+    let sandbox = Sandbox::new();
+    let bundle =
+        sandbox.busybox("echo ready; while ! test -e /tmp/stop; do sleep 0.05; done; exit 3").writable();
+    bundle.write();
+    let id = sandbox.new_id();
+    let run = sandbox.spawn(bundle.run_command_as(&id, &[]));
+    run.until_prints("ready");
+    let state = sandbox.root().join(&id);
+    std::fs::create_dir_all(state.join("d/".repeat(40))).unwrap();
+    std::fs::write(bundle.rootfs().join("tmp/stop"), "").unwrap();
+    let output = run.wait();
+    std::fs::remove_dir_all(state).unwrap();
+    assert_eq!(output.code(), 3, "{}", output.describe());
+    assert!(output.stderr.contains("was left behind"), "{}", output.describe());
 }
 
 #[test]

@@ -171,6 +171,16 @@ fn cloexec_each_from(first: u32) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is a descriptor of this number that `execve(2)` leaves open. Those of this crate never are.
+pub fn is_inherited(number: u32) -> Result<bool> {
+    // SAFETY: the call takes numbers alone, and only looks.
+    match unsafe { syscall(libc::SYS_fcntl, [number as usize, libc::F_GETFD as usize]) } {
+        Ok(flags) => Ok(flags & libc::FD_CLOEXEC as usize == 0),
+        Err(Errno::BADF) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// `dup3(2)` onto a number, without close-on-exec. What had the number before is closed.
 pub fn dup_onto(fd: BorrowedFd<'_>, number: u32) -> Result<()> {
     if fd.as_raw_fd().unsigned_abs() == number {

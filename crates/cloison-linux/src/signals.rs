@@ -86,6 +86,16 @@ pub fn restore(mask: SignalSet) -> Result<()> {
     set_mask(mask).map(drop)
 }
 
+/// Lets `SIGCHLD` be as it is by default. Where the caller's own caller ignored it, which `execve(2)` hands on, no child
+/// would tell its end, and none could be waited for (`ECHILD`, wait(2)).
+pub fn hear_of_children() -> Result<()> {
+    // SAFETY: no handler is given, and none of ours is there for this signal.
+    if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } == libc::SIG_ERR {
+        return Err(crate::raw::last_errno());
+    }
+    Ok(())
+}
+
 /// `rt_sigprocmask(2)`: sets the mask of blocked signals, gives the one from before.
 pub fn set_mask(mask: SignalSet) -> Result<SignalSet> {
     let mut old = 0_u64;

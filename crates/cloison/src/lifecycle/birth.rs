@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use cloison_cgroup::{CgroupPath, Layout, Record};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{self, CloneRequest, Fork};
-use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed};
+use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed, signals};
 
 use super::delete::destroy;
 use super::error::Doing as _;
-use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, sources};
+use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, preserved, sources};
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
 use crate::plan::action::{Action, HostAction, IdMapping};
@@ -40,7 +40,11 @@ impl Conception {
             .map_err(|source| Error::Bundle { path: options.bundle.clone(), source })?;
         let path = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
         let config = spec::read_file(&path)?;
-        let spec = Spec::parse(&config, &path)?;
+        let mut spec = Spec::parse(&config, &path)?;
+        let activation = preserved::socket_activation();
+        if activation > 0 {
+            spec.process.env.extend([format!("LISTEN_FDS={activation}"), "LISTEN_PID=1".to_owned()]);
+        }
         let id = &options.id;
         let (layout, cgroup) = match runtime.cgroup {
             CgroupDriver::Disabled => (layout_to_show(&spec), Record::disabled()),
@@ -56,7 +60,7 @@ impl Conception {
             bundle,
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
-            preserve_fds: options.preserve_fds,
+            preserve_fds: options.preserve_fds.saturating_add(activation),
         };
         let plan = Plan::new(&spec, &plan_options, &facts(&spec, &layout, &cgroup))
             .map_err(|problems| Error::Refused { path, problems })?;
@@ -169,6 +173,8 @@ impl<'k> Birth<'k> {
         if log::log_enabled!(log::Level::Debug) {
             steps.for_each(|step| log::debug!("planned: {step}"));
         }
+        preserved::check(plan.program.preserve_fds)?;
+        signals::hear_of_children().doing("undoing that SIGCHLD is ignored")?;
         let seals = launch::exe_switch_supported();
         if !seals {
             // From here on /proc/self/exe is a file that nobody can write to (CVE-2019-5736). Does not come back if it was not yet so.

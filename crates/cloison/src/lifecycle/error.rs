@@ -67,6 +67,16 @@ pub enum Error {
         /// What the kernel says.
         errno: Errno,
     },
+    /// A descriptor that the program is to inherit was not handed to us.
+    #[error(
+        "unable to stat preserved-fd {} (of {count}): descriptor {number} is not open, or not to be inherited", number - 3
+    )]
+    NotPreserved {
+        /// Its number.
+        number: u32,
+        /// How many there should be.
+        count: u32,
+    },
     /// The pid file could not be written.
     #[error("writing the pid file {}", path.display())]
     PidFile {

@@ -13,6 +13,7 @@ mod first_process;
 mod kill;
 mod list;
 mod pid_file;
+mod preserved;
 mod run;
 mod sources;
 mod start;
@@ -74,7 +75,7 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// How many descriptors from 3 on the process inherits.
+    /// How many descriptors from 3 on the process inherits, beside those of socket activation (`sd_listen_fds(3)`).
     pub preserve_fds: u32,
 }
 

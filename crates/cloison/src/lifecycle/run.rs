@@ -52,11 +52,15 @@ fn foreground(runtime: &Runtime, options: &RunOptions, conception: Conception) -
     birth.commit(options.create.pid_file.as_deref())?;
     birth.wait_until_running()?;
     let (first, state) = birth.release()?;
-    let ending = wait_for(&first, &signals, relay)?;
-    if !options.keep {
-        remove(runtime, &state)?;
+    let ending = wait_for(&first, &signals, relay);
+    // After an error nobody waits for the container any more.
+    if (ending.is_err() || !options.keep)
+        && let Err(error) = remove(runtime, &state)
+    {
+        // How the program has ended is what the caller wants to know, and not lost for this.
+        log::error!("something of the container was left behind, `delete --force` removes it: {error}");
     }
-    Ok(u8::try_from(ending.exit_code()).unwrap_or(u8::MAX))
+    Ok(u8::try_from(ending?.exit_code()).unwrap_or(u8::MAX))
 }
 
 /// Removes the container, if it is still the one that ran here: its name may have been given to another since.

@@ -88,7 +88,7 @@ impl Program {
 
     /// The number of the first descriptor that the program does not inherit.
     pub fn first_closed(&self) -> u32 {
-        3 + self.preserve_fds
+        3_u32.saturating_add(self.preserve_fds)
     }
 
     /// A failed launch in the words that engines look for.
