@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cloison_tests::{Bundle, Rootfs, Sandbox, json, only_for, runc_lacks, runtime};
+use rustix::mount::MountFlags;
 
 fn script(root: &Path, name: &str, text: &str) {
     fs::write(root.join(name), text).unwrap();
@@ -512,4 +513,41 @@ fn a_create_under_tight_limits_fails_and_leaves_nothing() {
         assert!(!sandbox.root().join(&id).exists(), "{limit}");
         sandbox.assert_nothing_left();
     }
+}
+
+/// A mount that the host has made read-only or has covered is locked for a user namespace (`mount_namespaces(7)`), but only in a copy
+/// that was made for it: a copy of the host's own mount namespace, handed in, would have no locks.
+#[test]
+fn a_user_namespace_cannot_undo_what_the_host_has_made_read_only_or_covered() {
+    let sandbox = Sandbox::new();
+    let data = sandbox.directory("data");
+    fs::create_dir(data.join("covered")).unwrap();
+    fs::write(data.join("covered/secret"), "hidden").unwrap();
+    fs::write(data.join("file"), "host").unwrap();
+    fs::set_permissions(data.join("file"), fs::Permissions::from_mode(0o666)).unwrap();
+    sandbox.bind(&data, &data);
+    sandbox.mount("tmpfs", &data.join("covered"), "tmpfs", MountFlags::empty(), "");
+    rustix::mount::mount_remount(&data, MountFlags::BIND | MountFlags::RDONLY, c"").unwrap();
+    let script = "mount -o remount,bind,rw /data; echo changed > /data/file; umount /data/covered; cat /data/covered/secret; true";
+    let bundle = sandbox.bundle(Rootfs::busybox().owned_by(100_000, 100_000)).args(["sh", "-c", script]);
+    let mut bundle = bundle.user_namespace(100_000).mount("bind", &data, "/data", &["rbind"]);
+    for set in ["bounding", "effective", "permitted"] {
+        bundle = bundle.set(&format!("/process/capabilities/{set}"), json!(["CAP_SYS_ADMIN"]));
+    }
+    let output = bundle.run();
+    assert!(!output.ok().contains("hidden"), "{}", output.describe());
+    assert_eq!(fs::read_to_string(data.join("file")).unwrap(), "host", "{}", output.describe());
+}
+
+/// The root of a user namespace may not enter a directory of another user of the host; the runtime may, and what it binds is there.
+#[test]
+fn a_source_that_only_the_runtime_can_reach_is_bound_into_a_user_namespace() {
+    let sandbox = Sandbox::new();
+    let closed = sandbox.directory("closed");
+    fs::create_dir(closed.join("data")).unwrap();
+    fs::write(closed.join("data/file"), "reached").unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let bundle = sandbox.bundle(Rootfs::busybox().owned_by(100_000, 100_000)).args(["cat", "/data/file"]);
+    let bundle = bundle.user_namespace(100_000).mount("bind", closed.join("data"), "/data", &["rbind"]);
+    assert_eq!(bundle.run().ok(), "reached");
 }

@@ -2,9 +2,10 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use cloison_linux::{Errno, Kernel, namespace::NamespaceFlags};
+use cloison_linux::{Errno, Kernel, Mode, OFlags, namespace::NamespaceFlags};
 
 use super::channel::{Failure, ToInit};
 use super::error::{Doing, Error};
@@ -66,6 +67,8 @@ struct Init<'a> {
     plan: &'a Plan,
     inherited: &'a Inheritance<'a>,
     root: Option<Root<'a>>,
+    /// Sources of bind mounts that were opened with the runtime's ids, each for the mount of this number.
+    reached: Vec<(usize, OwnedFd)>,
     /// How many mounts are done.
     mounts: usize,
     /// The directory of the last device.
@@ -90,6 +93,7 @@ impl<'a> Init<'a> {
             plan,
             inherited,
             root: None,
+            reached: Vec::new(),
             mounts: 0,
             devices: device::Directory::default(),
             late_read_only: Vec::new(),
@@ -105,6 +109,10 @@ impl<'a> Init<'a> {
             Action::HideInit => kernel.set_dumpable(false).doing(|| "hiding the init from other processes"),
             Action::JoinNamespace(NamespaceFlags::USER, _) => self.become_root(),
             Action::JoinNamespace(kind, path) => security::join_namespace(kernel, *kind, path),
+            Action::ReachSources(sources) => {
+                self.reach(sources);
+                Ok(())
+            }
             Action::BecomeRoot => self.wait_for_maps().and_then(|()| self.become_root()),
             Action::JoinCgroup => security::join_cgroup(kernel, self.inherited.cgroup),
             Action::NewNamespace(kind) => {
@@ -201,6 +209,16 @@ impl<'a> Init<'a> {
         }
     }
 
+    /// What cannot be opened now may be there or within reach later, and is an error only then.
+    fn reach(&mut self, sources: &[(usize, PathBuf)]) {
+        for (number, path) in sources {
+            match self.kernel.open(path, OFlags::PATH, Mode::empty()) {
+                Ok(source) => self.reached.push((*number, source)),
+                Err(errno) => log::debug!("{} is not opened ahead: {errno}", path.display()),
+            }
+        }
+    }
+
     /// Nothing inside is ours before the ids are mapped.
     fn wait_for_maps(&self) -> Result<(), Error> {
         match ToInit::receive(self.kernel, self.inherited.channel).doing(|| "waiting for the id maps")? {
@@ -220,10 +238,11 @@ impl<'a> Init<'a> {
 
     fn mount(&mut self, step: &Step<Action>) -> Result<(), Error> {
         let Action::Mount(entry) = &step.action else { return Ok(()) };
-        let prepared = self.inherited.sources.iter().find(|(index, _)| *index == self.mounts);
+        let of_this = |all: &'_ [(usize, OwnedFd)]| all.iter().position(|(number, _)| *number == self.mounts);
+        let prepared = of_this(self.inherited.sources).map(|at| self.inherited.sources[at].1.as_fd());
+        let reached = of_this(&self.reached).map(|at| self.reached[at].1.as_fd());
         self.mounts += 1;
-        let prepared = prepared.map(|(_, tree)| tree.as_fd());
-        let mounted = mount::mount(self.kernel, root(self.root.as_ref())?, entry, prepared)?;
+        let mounted = mount::mount(self.kernel, root(self.root.as_ref())?, entry, prepared, reached)?;
         self.late_read_only.extend(mounted.late_read_only);
         if mounted.covers
             && let Some(root) = &mut self.root

@@ -488,7 +488,10 @@ fn go_between(
 ) -> ! {
     let born = || -> Result<(), Errno> {
         let user = kernel.open(user, OFlags::RDONLY, Mode::empty())?;
+        // A process that joins a container is not to be looked into from there, before and after its ids mean something else.
+        kernel.set_dumpable(false)?;
         kernel.setns(user.as_fd(), NamespaceFlags::USER)?;
+        kernel.set_dumpable(false)?;
         match kernel.clone3(&CloneRequest { namespaces, cgroup: None, as_sibling: true })? {
             Fork::Child => be_born(kernel, plan, inherited),
             Fork::Parent { pidfd, .. } => FromInit::send_process(kernel, inherited.channel, &pidfd),

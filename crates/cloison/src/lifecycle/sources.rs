@@ -1,4 +1,4 @@
-//! Sources of bind mounts that only the host's side can open or map.
+//! Sources of idmapped mounts, which only the host's side can map.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::error::Doing as _;
 use crate::plan::Origin;
 use crate::plan::action::{BindSource, IdMapping};
 
-/// A detached copy of the source's mount, idmapped if asked for, and a slave of the host's, so that nothing which the container mounts
+/// A detached copy of the source's mount, idmapped, and a slave of the host's, so that nothing which the container mounts
 /// below it comes back.
 pub(super) fn open(kernel: &dyn Kernel, source: &BindSource, origin: &Origin) -> Result<OwnedFd, Error> {
     let doing = || format!("opening the source {} of a bind mount ({origin})", source.path.display());
@@ -24,18 +24,17 @@ pub(super) fn open(kernel: &dyn Kernel, source: &BindSource, origin: &Origin) ->
     let tree = kernel.open_tree(file.as_fd(), flags).doing(doing())?;
     let slave = MountAttr { propagation: Some(MountPropagationFlags::DOWNSTREAM), ..MountAttr::default() };
     kernel.mount_setattr(tree.as_fd(), source.recursive, &slave).doing(doing())?;
-    if let Some((uids, gids, recursive)) = &source.id_maps {
-        let user = user_namespace(kernel, uids, gids)?;
-        let mapped = MountAttr {
-            set: MountAttrFlags::MOUNT_ATTR_IDMAP,
-            userns: Some(user.as_fd()),
-            ..MountAttr::default()
-        };
-        kernel.mount_setattr(tree.as_fd(), *recursive, &mapped).doing(format!(
-            "mapping the ids of {} ({origin}); its file system must allow it",
-            source.path.display()
-        ))?;
-    }
+    let (uids, gids, recursive) = &source.id_maps;
+    let user = user_namespace(kernel, uids, gids)?;
+    let mapped = MountAttr {
+        set: MountAttrFlags::MOUNT_ATTR_IDMAP,
+        userns: Some(user.as_fd()),
+        ..MountAttr::default()
+    };
+    kernel.mount_setattr(tree.as_fd(), *recursive, &mapped).doing(format!(
+        "mapping the ids of {} ({origin}); its file system must allow it",
+        source.path.display()
+    ))?;
     Ok(tree)
 }
 

@@ -75,8 +75,7 @@ pub struct IdMapping {
     pub size: u32,
 }
 
-/// The source of a bind mount that the host's side opens: the init could not reach it as root of a user namespace, or may not map its
-/// ids.
+/// The source of an idmapped mount, which the host's side opens, since the init may not map its ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindSource {
     /// Which of the plan's mounts it is for.
@@ -86,7 +85,7 @@ pub struct BindSource {
     /// With the mounts below it.
     pub recursive: bool,
     /// Maps of uids and gids, and whether they hold for the mounts below it.
-    pub id_maps: Option<(Vec<IdMapping>, Vec<IdMapping>, bool)>,
+    pub id_maps: (Vec<IdMapping>, Vec<IdMapping>, bool),
 }
 
 /// What the runtime does on the host's side of a container's birth.
@@ -125,13 +124,9 @@ impl fmt::Display for HostAction {
         match self {
             Self::MakeCgroup => f.write_str("make the cgroup"),
             Self::OpenSource(source) => {
-                write!(f, "open {} for a bind mount", source.path.display())?;
-                match &source.id_maps {
-                    Some((uids, gids, _)) => {
-                        write!(f, ", idmapped: uids {}, gids {}", Maps(uids), Maps(gids))
-                    }
-                    None => Ok(()),
-                }
+                let (uids, gids, _) = &source.id_maps;
+                write!(f, "open {} for a bind mount, ", source.path.display())?;
+                write!(f, "idmapped: uids {}, gids {}", Maps(uids), Maps(gids))
             }
             Self::TimeOffsets(offsets) => {
                 f.write_str("time offsets")?;
@@ -278,6 +273,8 @@ pub enum Action {
     HideInit,
     /// Enters an existing namespace.
     JoinNamespace(NamespaceFlags, PathBuf),
+    /// Opens sources of bind mounts, each for the mount of this number, while the init still has the runtime's ids.
+    ReachSources(Vec<(usize, PathBuf)>),
     /// Waits until the host's side has written the id maps of the new user namespace, then becomes its root.
     BecomeRoot,
     /// Enters the container's cgroup by writing to it, as only v1 needs.
@@ -384,6 +381,10 @@ impl fmt::Display for Action {
         match self {
             Self::HideInit => f.write_str("hide the init from other processes"),
             Self::JoinNamespace(kind, path) => write!(f, "join the {kind} namespace {}", path.display()),
+            Self::ReachSources(sources) => {
+                let paths: Vec<_> = sources.iter().map(|(_, path)| path.to_string_lossy()).collect();
+                write!(f, "open the sources of bind mounts {}", paths.join(" "))
+            }
             Self::BecomeRoot => f.write_str("wait for the id maps, become root in the user namespace"),
             Self::JoinCgroup => f.write_str("join the cgroup"),
             Self::NewNamespace(kind) => write!(f, "new {kind} namespace"),

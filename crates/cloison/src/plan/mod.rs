@@ -161,7 +161,7 @@ fn host_side(
         steps.push(HostAction::MakeCgroup, cgroup_origin(spec));
     }
     // The cgroup's own directory may be one of them.
-    mounts::sources(spec, container, namespaces, facts, &mut steps);
+    mounts::sources(spec, container, &mut steps);
     if let Some(offsets) = namespaces::time_offsets(spec, namespaces) {
         let namespace = namespaces.origin_of(NamespaceFlags::TIME);
         let origin = if offsets.is_empty() { namespace } else { "/linux/timeOffsets".into() };
@@ -203,6 +203,7 @@ fn container_side(
     let mut steps = Steps(Vec::with_capacity(64));
     enter_namespaces(spec, options, facts, namespaces, &mut steps);
     build_root(spec, options, facts, namespaces, rootfs, &mut steps);
+    mounts::reach_sources(namespaces, &mut steps);
     close_root(spec, namespaces, &mut steps);
     process::prepare(spec, &mut steps);
     steps.0

@@ -80,15 +80,8 @@ pub(crate) fn mounts(
     }
 }
 
-/// The steps that open what only the host's side can: sources of bind mounts for a container in a user namespace, and idmapped ones.
-pub(crate) fn sources(
-    spec: &Spec,
-    container: &[Step<Action>],
-    namespaces: &Namespaces,
-    facts: &HostFacts,
-    steps: &mut Steps<HostAction>,
-) {
-    let in_user_namespace = facts.privileged && namespaces.has(NamespaceFlags::USER);
+/// The steps that open what only the host's side can: the sources of idmapped mounts.
+pub(crate) fn sources(spec: &Spec, container: &[Step<Action>], steps: &mut Steps<HostAction>) {
     let mounts = container.iter().filter_map(|step| match &step.action {
         Action::Mount(mount) => Some((mount, &step.origin)),
         _ => None,
@@ -97,12 +90,33 @@ pub(crate) fn sources(
         let MountSource::Bind(path) = &mount.source else { continue };
         // The origin is `/mounts/N`.
         let entry = origin.last_index().and_then(|index| spec.mounts.get(index));
-        let id_maps = entry.and_then(|entry| id_maps_of(spec, entry, &mount.options));
-        if (in_user_namespace || id_maps.is_some()) && !mount.options.remount {
+        let Some(id_maps) = entry.and_then(|entry| id_maps_of(spec, entry, &mount.options)) else { continue };
+        if !mount.options.remount {
             let recursive = mount.options.bind == Some(true);
             let source = BindSource { mount: number, path: path.clone(), recursive, id_maps };
             steps.push(HostAction::OpenSource(source), origin.clone());
         }
+    }
+}
+
+/// The step by which an init that is about to become root of a user namespace opens what it could not reach any more as such: the
+/// sources of its bind mounts. In its own mount namespace, whose copies of the host's mounts the kernel has locked: what the host has
+/// made read-only or has covered stays so (`mount_namespaces(7)`, "Restrictions on mount namespaces").
+pub(crate) fn reach_sources(namespaces: &Namespaces, steps: &mut Steps<Action>) {
+    if !namespaces.has(NamespaceFlags::USER) || !namespaces.new.contains(NamespaceFlags::MOUNT) {
+        return;
+    }
+    let mounts = steps.0.iter().filter_map(|step| match &step.action {
+        Action::Mount(mount) => Some(mount),
+        _ => None,
+    });
+    let bound = mounts.enumerate().filter_map(|(number, mount)| match &mount.source {
+        MountSource::Bind(path) if !mount.options.remount => Some((number, path.clone())),
+        _ => None,
+    });
+    let sources: Vec<_> = bound.collect();
+    if !sources.is_empty() {
+        steps.0.insert(0, Step { action: Action::ReachSources(sources), origin: "/mounts".into() });
     }
 }
 

@@ -41,7 +41,8 @@ const INHERITED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC)
     .union(MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW);
 
-/// Mounts one entry of `/mounts`. `prepared` is the detached mount of a bind whose source only the host's side could open.
+/// Mounts one entry of `/mounts`. `prepared` is the detached, idmapped mount of the host's side, `reached` the source as it was opened
+/// before the init became root of a user namespace.
 ///
 /// Gives back the mount if there is still something to do with it.
 pub(crate) fn mount(
@@ -49,6 +50,7 @@ pub(crate) fn mount(
     root: &Root<'_>,
     step: &MountStep,
     prepared: Option<BorrowedFd<'_>>,
+    reached: Option<BorrowedFd<'_>>,
 ) -> Result<Mounted, Error> {
     if step.options.remount {
         return remount(kernel, root, step).map(|()| Mounted::default());
@@ -57,7 +59,7 @@ pub(crate) fn mount(
         return propagate_only(root, step, kernel).map(|()| Mounted::default());
     }
     let bind = match &step.source {
-        MountSource::Bind(source) => Some(bind_source(kernel, source, prepared)?),
+        MountSource::Bind(source) => Some(bind_source(kernel, source, prepared, reached)?),
         MountSource::FileSystem { .. } => None,
     };
     let target = Target::find(kernel, root, step, bind.as_ref())?;
@@ -209,6 +211,8 @@ struct BindSource<'p> {
 enum Opened<'p> {
     /// By us: a file or directory.
     Here(OwnedFd),
+    /// By us, before we became root of a user namespace.
+    Earlier(BorrowedFd<'p>),
     /// By the host's side: a detached mount.
     ByHost(BorrowedFd<'p>),
 }
@@ -217,7 +221,7 @@ impl BindSource<'_> {
     fn fd(&self) -> BorrowedFd<'_> {
         match &self.fd {
             Opened::Here(fd) => fd.as_fd(),
-            Opened::ByHost(tree) => *tree,
+            Opened::ByHost(fd) | Opened::Earlier(fd) => *fd,
         }
     }
 
@@ -230,11 +234,16 @@ fn bind_source<'p>(
     kernel: &dyn Kernel,
     path: &Path,
     prepared: Option<BorrowedFd<'p>>,
+    reached: Option<BorrowedFd<'p>>,
 ) -> Result<BindSource<'p>, Error> {
     let doing = || format!("opening the source {} of a bind mount", path.display());
     let fd = match prepared {
         Some(tree) => Opened::ByHost(tree),
-        None => Opened::Here(kernel.open(path, OFlags::PATH, Mode::empty()).doing(doing)?),
+        None => match (kernel.open(path, OFlags::PATH, Mode::empty()), reached) {
+            // The root of a user namespace may not go there, and has opened it before it became that.
+            (Err(Errno::ACCESS | Errno::PERM), Some(reached)) => Opened::Earlier(reached),
+            (opened, _) => Opened::Here(opened.doing(doing)?),
+        },
     };
     let mut source = BindSource { fd, is_directory: false };
     source.is_directory = is_directory(&kernel.fstat(source.fd()).doing(doing)?);
@@ -260,10 +269,10 @@ fn bind_tree(
             .try_clone_to_owned()
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
             .doing(doing)?,
-        Opened::Here(fd) => {
+        Opened::Here(_) | Opened::Earlier(_) => {
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE;
             flags.set(OpenTreeFlags::AT_RECURSIVE, options.bind == Some(true));
-            kernel.open_tree(fd.as_fd(), flags).doing(doing)?
+            kernel.open_tree(source.fd(), flags).doing(doing)?
         }
     };
     if !options.attributes.is_empty() {

@@ -170,28 +170,26 @@ fn sources(plan: &Plan) -> Vec<BindSource> {
     plan.host.iter().filter_map(source).collect()
 }
 
+/// A copy that the host's side made in its own mount namespace would have none of the locks by which the host's read-only and covered
+/// mounts stay so.
 #[test]
-fn sources_of_bind_mounts_are_opened_by_the_host_for_a_user_namespace() {
+fn sources_of_bind_mounts_are_opened_by_the_init_before_it_becomes_root_of_a_user_namespace() {
     let mut spec = example_with_user_namespace();
     spec.mounts.push(bind("/a", &["rbind"]));
     spec.mounts.push(bind("/b", &["bind", "remount", "ro"]));
     spec.mounts.push(bind("/c", &["bind"]));
-    let plan = plan(&spec);
-    let source =
-        |mount, recursive| BindSource { mount, path: "/bundle/data".into(), recursive, id_maps: None };
-    assert_eq!(sources(&plan), [source(7, true), source(9, false)]);
-    assert!(host(&plan)[1].ends_with("[/mounts/7]") && host(&plan)[3].starts_with("start the init"));
-}
-
-#[test]
-fn root_without_a_user_namespace_and_others_open_their_sources_themselves() {
+    let told = plan(&spec);
+    assert_eq!(sources(&told), []);
+    let data = || PathBuf::from("/bundle/data");
+    assert_eq!(told.container[0].action, Action::ReachSources(vec![(7, data()), (9, data())]));
+    assert_eq!(told.container[1].action, Action::BecomeRoot);
+    join(&mut spec, NamespaceType::Mount);
+    let reaches =
+        |plan: &Plan| plan.container.iter().any(|step| matches!(step.action, Action::ReachSources(_)));
+    assert!(!reaches(&plan(&spec)), "in another mount namespace they would be of no use");
     let mut spec = example();
     spec.mounts.push(bind("/a", &["rbind"]));
-    assert_eq!(sources(&plan(&spec)), []);
-    let mut spec = example_with_user_namespace();
-    spec.mounts.push(bind("/a", &["rbind"]));
-    let unprivileged = HostFacts { privileged: false, ..facts() };
-    assert_eq!(sources(&plan_with(&spec, &options(), &unprivileged)), []);
+    assert!(!reaches(&plan(&spec)) && sources(&plan(&spec)).is_empty());
 }
 
 #[test]
@@ -205,12 +203,12 @@ fn an_idmapped_mount_has_its_own_maps_or_the_containers() {
     let found = sources(&plan(&spec));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].mount, 0);
-    assert_eq!(found[0].id_maps, Some((vec![row(1, 2)], vec![row(3, 4)], true)));
+    assert_eq!(found[0].id_maps, (vec![row(1, 2)], vec![row(3, 4)], true));
 
     let mut spec = example_with_user_namespace();
     spec.mounts.push(bind("/a", &["bind", "idmap"]));
     let (uids, gids) = namespaces::id_maps(&spec);
-    assert_eq!(sources(&plan(&spec))[0].id_maps, Some((uids, gids, false)));
+    assert_eq!(sources(&plan(&spec))[0].id_maps, (uids, gids, false));
 }
 
 use crate::plan::action::IdMapping;
@@ -225,8 +223,9 @@ fn sources_are_counted_by_the_mounts_of_the_plan() {
     let plan = plan_with(&spec, &options(), &facts);
     let mounts: Vec<_> =
         plan.container.iter().filter(|step| matches!(step.action, Action::Mount(_))).collect();
-    let [source] = &sources(&plan)[..] else { panic!("{:?}", sources(&plan)) };
-    assert_eq!(mounts[source.mount].to_string(), "rbind /bundle/data on /a  [/mounts/7]");
+    let Action::ReachSources(reached) = &plan.container[0].action else { panic!("{plan}") };
+    let number = reached.iter().find(|(_, path)| path.ends_with("data")).unwrap().0;
+    assert_eq!(mounts[number].to_string(), "rbind /bundle/data on /a  [/mounts/7]");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn mount(kernel: &Fake, step: &MountStep) -> Result<mount::Mounted, Error> {
 
 fn mount_prepared(kernel: &Fake, step: &MountStep, tree: Option<&OwnedFd>) -> Result<mount::Mounted, Error> {
     let root = Root::new(kernel, kernel.descriptor("root"));
-    mount::mount(kernel, &root, step, tree.map(AsFd::as_fd))
+    mount::mount(kernel, &root, step, tree.map(AsFd::as_fd), None)
 }
 
 fn calls_of(step: &MountStep) -> Vec<String> {
