@@ -302,25 +302,45 @@ impl Ranges {
 /// What the rules about one call come to.
 fn outcome(entries: &[Entry], rules: &[Worked], architecture: Architecture) -> Result<Outcome, Error> {
     let wide = architecture.has_64_bit_arguments();
-    let mut nodes = Vec::new();
+    let mut wishes: Vec<Wish> = Vec::new();
     for entry in entries {
-        let rule = &rules[entry.rule as usize];
-        for alternative in &rule.alternatives {
-            if alternative.is_empty() && entry.selector == 0 {
-                return Ok(Outcome::Return(rule.action));
-            }
+        let Worked { action, alternatives } = &rules[entry.rule as usize];
+        for alternative in alternatives {
             let conditions = asked(alternative, entry.selector, wide);
             if conditions.is_empty() {
                 // The first rule that asks nothing stands above all others.
-                return Ok(Outcome::Return(rule.action));
+                return Ok(Outcome::Return(*action));
             }
-            add(&mut nodes, &conditions, wide, rule.action).map_err(|Conflict| {
-                let name = Syscall::numbered(entry.number, architecture).map_or("", Syscall::name);
-                Error::Contradiction { rule: entry.rule as usize, call: name, architecture }
-            })?;
+            let wish = Wish { conditions, action: *action, rule: entry.rule };
+            if !wishes.iter().any(|other| other.covers(&wish)) {
+                wishes.retain(|other| !wish.covers(other));
+                wishes.push(wish);
+            }
         }
     }
+    let mut nodes = Vec::new();
+    for wish in wishes {
+        add(&mut nodes, &wish.conditions, wide, wish.action).map_err(|Conflict| {
+            let call = Syscall::numbered(entries[0].number, architecture).map_or("", Syscall::name);
+            Error::Contradiction { rule: wish.rule as usize, call, architecture }
+        })?;
+    }
     Ok(Outcome::Tests(nodes))
+}
+
+/// What a rule wants for one call, under conditions.
+struct Wish {
+    conditions: Vec<Condition>,
+    action: u32,
+    rule: u32,
+}
+
+impl Wish {
+    /// Whether it wants the same for all that the other is about.
+    fn covers(&self, other: &Self) -> bool {
+        self.action == other.action
+            && self.conditions.iter().all(|condition| other.conditions.contains(condition))
+    }
 }
 
 /// The conditions of a rule as they can be asked of a call.
