@@ -337,17 +337,6 @@ fn tmpcopyup_copies_links_and_does_not_follow_them() {
 }
 
 #[test]
-fn the_waiting_init_cannot_be_read_by_its_peers() {
-    only_for!(Cloison, "runc's init can be read");
-    let sandbox = Sandbox::new();
-    let container = sandbox.sleeper().create();
-    let owner = fs::metadata(format!("/proc/{}/environ", container.pid())).unwrap();
-    container.delete_force().ok();
-    // What is not dumpable belongs to root, and needs CAP_SYS_PTRACE.
-    assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0);
-}
-
-#[test]
 fn the_state_directory_is_closed_to_others() {
     let sandbox = Sandbox::new();
     let container = sandbox.sleeper().create();

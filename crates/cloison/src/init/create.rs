@@ -21,7 +21,7 @@ pub struct Inheritance<'a> {
     pub channel: BorrowedFd<'a>,
     /// The `tasks` files of the container's cgroups (v1), in the order in which they are joined.
     pub cgroup: &'a [BorrowedFd<'a>],
-    /// The sources of bind mounts that only the host's side could open: index among the plan's mounts, detached mount.
+    /// The sources of idmapped mounts, which the host's side has opened and mapped: index among the plan's mounts, detached mount.
     pub sources: &'a [(usize, OwnedFd)],
     /// What the program waits for; none if it runs at once.
     pub start: Option<Start<'a>>,
