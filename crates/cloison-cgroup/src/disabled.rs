@@ -34,6 +34,14 @@ impl Cgroup for Disabled {
         Ok(false)
     }
 
+    fn freeze(&self) -> Result<()> {
+        Err(Error::NoFreezer)
+    }
+
+    fn thaw(&self) -> Result<()> {
+        Err(Error::NoFreezer)
+    }
+
     fn processes(&self) -> Result<Vec<i32>> {
         Ok(Vec::new())
     }

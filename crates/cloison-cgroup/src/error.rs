@@ -114,6 +114,21 @@ pub enum Error {
         source: Errno,
     },
 
+    /// There is nothing that could hold the cgroup's processes still.
+    #[error(
+        "the container has no cgroup that can be frozen: there is no freezer hierarchy, and no cgroup v2 of Linux 5.2 or later"
+    )]
+    NoFreezer,
+
+    /// Not every process could be frozen; they all go on.
+    #[error("unable to freeze: {} has not reached all processes after {waited_ms} ms, so they go on", path.display())]
+    NotFrozen {
+        /// The freezer's file.
+        path: PathBuf,
+        /// How long it was tried, in milliseconds.
+        waited_ms: u128,
+    },
+
     /// Device rules of which one is an exception to another, which cgroup v1 has no means for.
     #[error("cgroup v1 cannot express \"{0}\" together with the other device rules")]
     DeviceRulesTooFine(DeviceRule),

@@ -12,8 +12,8 @@ use crate::Cgroup;
 use crate::devices::{self, DeviceRule, Policy};
 use crate::entry::{Entry, Tasks};
 use crate::error::{Error, Result};
-use crate::files::{is_gone, open_to_write, read_value};
-use crate::freezer::FreezerGuard;
+use crate::files::open_to_write;
+use crate::freezer::Freezer;
 use crate::make::Made;
 use crate::patience::Patience;
 use crate::signal::send_to_all;
@@ -83,7 +83,19 @@ impl Cgroup for Legacy {
     }
 
     fn is_frozen(&self) -> Result<bool> {
-        self.of("freezer").map_or(Ok(false), is_frozen)
+        match (self.of("freezer"), &self.unified) {
+            (Some(directory), _) => is_frozen(directory),
+            (None, Some(directory)) => unified::is_frozen(directory),
+            (None, None) => Ok(false),
+        }
+    }
+
+    fn freeze(&self) -> Result<()> {
+        self.freezer().ok_or(Error::NoFreezer)?.freeze()
+    }
+
+    fn thaw(&self) -> Result<()> {
+        self.freezer().ok_or(Error::NoFreezer)?.thaw()
     }
 
     fn processes(&self) -> Result<Vec<i32>> {
@@ -96,7 +108,8 @@ impl Cgroup for Legacy {
             return send_to_all(census, signal);
         }
         // What was frozen before dies only once it is thawed, whoever killed it.
-        let freezer = self.of("freezer").map(FreezerGuard::legacy);
+        let freezer = self.freezer();
+        let held = freezer.as_ref().map(Freezer::thawed_in_the_end);
         // On a hybrid machine each process is in the v2 cgroup from its birth. If that one is empty, someone has moved
         // them out of it, or was killed halfway through moving them in.
         if let Some(unified) = &self.unified
@@ -105,8 +118,8 @@ impl Cgroup for Legacy {
         {
             return Ok(());
         }
-        if let Some(freezer) = &freezer {
-            freezer.freeze();
+        if let Some(held) = &held {
+            held.freeze();
         }
         send_to_all(census, signal)
     }
@@ -130,6 +143,15 @@ impl Legacy {
             .iter()
             .find(|directory| directory.has(controller))
             .map(|directory| directory.path.as_path())
+    }
+
+    /// What can hold the processes still; on a hybrid machine without the v1 hierarchy it is the v2 cgroup's.
+    fn freezer(&self) -> Option<Freezer> {
+        let legacy = self.of("freezer").map(Freezer::legacy);
+        legacy.or_else(|| {
+            let directory = self.unified.as_ref().filter(|path| path.join("cgroup.freeze").exists())?;
+            Some(Freezer::unified(directory))
+        })
     }
 
     /// The directory by which the cgroup's processes are counted; all have the same ones. `devices` as runc does, so
@@ -161,8 +183,8 @@ impl Legacy {
                 return Err(Error::NotEmpty { path: path.to_owned(), count });
             }
         }
-        match self.of("freezer") {
-            Some(path) if is_frozen(path)? => Err(Error::Frozen(path.to_owned())),
+        match self.of("freezer").or(self.unified.as_deref()) {
+            Some(path) if self.is_frozen()? => Err(Error::Frozen(path.to_owned())),
             _ => Ok(()),
         }
     }
@@ -170,10 +192,5 @@ impl Legacy {
 
 /// Whether the cgroup itself, and not one above it, was asked to be frozen.
 fn is_frozen(directory: &Path) -> Result<bool> {
-    let file = directory.join("freezer.self_freezing");
-    match read_value(&file) {
-        Ok(value) => Ok(value == "1"),
-        Err(errno) if is_gone(errno) => Ok(false),
-        Err(source) => Err(Error::Read { path: file, source }),
-    }
+    Freezer::is_asked_for(&directory.join("freezer.self_freezing"))
 }

@@ -32,8 +32,9 @@
 //! | `unified`, `legacy`, `disabled` | the drivers |
 //! | `entry` | how a process gets in |
 //! | `devices` | device rules: their shortest form, the v1 files, the v2 program |
+//! | `resources` | limits as data |
 //! | `make`, `tree`, `patience` | making directories; walking and removing them; waiting for the last process |
-//! | `processes`, `signal`, `freezer` | who is inside, signalling all of them, and holding them still for it |
+//! | `processes`, `signal`, `freezer` | who is inside, signalling all of them, and holding them still |
 //! | `procfs`, `files` | parsing `/proc`; reading and writing small files |
 
 mod devices;
@@ -50,6 +51,7 @@ mod patience;
 mod processes;
 mod procfs;
 mod record;
+mod resources;
 mod signal;
 mod tree;
 mod unified;
@@ -62,6 +64,10 @@ pub use layout::{Hierarchy, Layout, Mode};
 pub use legacy::{Directory, Legacy};
 pub use path::CgroupPath;
 pub use record::Record;
+pub use resources::{
+    BlockDevice, BlockIo, Cpu, HugepageLimit, InterfacePriority, Limit, Memory, Network, Rdma, Resources,
+    Throttle, WeightDevice,
+};
 pub use rustix::process::Signal;
 pub use unified::Unified;
 
@@ -103,6 +109,21 @@ pub trait Cgroup: std::fmt::Debug {
     /// # Errors
     /// [`Error::Read`].
     fn is_frozen(&self) -> Result<bool>;
+
+    /// Holds every process inside still, sub-cgroups included, and those that come later; returns when all are, or after ten
+    /// seconds with an error. After an error they all go on. It lasts until [`thaw`](Cgroup::thaw), whatever becomes of the
+    /// caller.
+    ///
+    /// # Errors
+    /// [`Error::NoFreezer`] for a cgroup that cannot be frozen, [`Error::NotFrozen`] when a process did not stop in time,
+    /// [`Error::Read`] and [`Error::Write`] when the kernel refuses or the cgroup is gone.
+    fn freeze(&self) -> Result<()>;
+
+    /// Lets every process inside go on. One that was not frozen is no error.
+    ///
+    /// # Errors
+    /// [`Error::NoFreezer`] and [`Error::Write`].
+    fn thaw(&self) -> Result<()>;
 
     /// The processes inside, sub-cgroups included, by ascending pid; none when the cgroup is gone.
     ///

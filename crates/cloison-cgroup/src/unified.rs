@@ -13,8 +13,8 @@ use crate::Cgroup;
 use crate::devices::{self, DeviceRule, Policy};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::files::{is_gone, read_value, write_value};
-use crate::freezer::FreezerGuard;
+use crate::files::{read_value, write_value};
+use crate::freezer::Freezer;
 use crate::make::Made;
 use crate::patience::Patience;
 use crate::signal::send_to_all;
@@ -52,6 +52,14 @@ impl Cgroup for Unified {
         is_frozen(&self.directory)
     }
 
+    fn freeze(&self) -> Result<()> {
+        no_freezer(Freezer::unified(&self.directory).freeze(), &self.directory)
+    }
+
+    fn thaw(&self) -> Result<()> {
+        no_freezer(Freezer::unified(&self.directory).thaw(), &self.directory)
+    }
+
     fn processes(&self) -> Result<Vec<i32>> {
         processes::pids(&self.directory)
     }
@@ -63,8 +71,9 @@ impl Cgroup for Unified {
         if kill(&self.directory)? {
             return Ok(());
         }
-        let freezer = FreezerGuard::unified(&self.directory);
-        freezer.freeze();
+        let freezer = Freezer::unified(&self.directory);
+        let held = freezer.thawed_in_the_end();
+        held.freeze();
         send_to_all(&self.directory, signal)
     }
 
@@ -118,11 +127,14 @@ pub(crate) fn is_populated(directory: &Path) -> bool {
 }
 
 /// Whether `cgroup.freeze` (Linux 5.2) asks for the cgroup itself to be frozen.
-fn is_frozen(directory: &Path) -> Result<bool> {
-    let file = directory.join("cgroup.freeze");
-    match read_value(&file) {
-        Ok(value) => Ok(value == "1"),
-        Err(errno) if is_gone(errno) => Ok(false),
-        Err(source) => Err(Error::Read { path: file, source }),
+pub(crate) fn is_frozen(directory: &Path) -> Result<bool> {
+    Freezer::is_asked_for(&directory.join("cgroup.freeze"))
+}
+
+/// A file that is missing from a cgroup that is there means a kernel without it.
+fn no_freezer(result: Result<()>, directory: &Path) -> Result<()> {
+    match result {
+        Err(Error::Write { source: Errno::NOENT, .. }) if directory.exists() => Err(Error::NoFreezer),
+        result => result,
     }
 }

@@ -248,6 +248,65 @@ fn freeze(place: &Place) -> bool {
 }
 
 #[test]
+fn who_is_frozen_stands_still_until_thawed() {
+    for place in made_places() {
+        let script = "trap 'echo got' USR1; echo ready; while :; do sleep 0.01; done";
+        let mut runner = place.run(script);
+        let mut output = std::io::BufReader::new(runner.0.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        place.cgroup().thaw().expect("thawing what is not frozen is success");
+        place.cgroup().freeze().unwrap();
+        place.cgroup().freeze().expect("freezing twice is freezing");
+        assert!(place.cgroup().is_frozen().unwrap());
+        place.cgroup().kill_all(Signal::USR1).unwrap();
+        assert!(!is_readable(output.get_ref(), Duration::from_millis(200)), "it runs while frozen");
+        place.cgroup().thaw().unwrap();
+        assert!(!place.cgroup().is_frozen().unwrap());
+        line.clear();
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        assert_eq!(line, "got\n");
+    }
+}
+
+fn is_readable(file: &impl std::os::fd::AsFd, within: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(within.subsec_nanos()) };
+    poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&timeout)).unwrap() > 0
+}
+
+#[test]
+fn an_empty_cgroup_can_be_frozen_and_one_that_is_gone_cannot() {
+    for place in made_places() {
+        place.cgroup().freeze().unwrap();
+        assert!(place.cgroup().is_frozen().unwrap());
+        place.cgroup().thaw().unwrap();
+        place.cgroup().remove().unwrap();
+        let error = place.cgroup().freeze().unwrap_err();
+        assert!(matches!(error, Error::Write { .. }), "{error}");
+    }
+    let disabled = Record::disabled();
+    assert!(matches!(disabled.cgroup().freeze(), Err(Error::NoFreezer)));
+    assert!(matches!(disabled.cgroup().thaw(), Err(Error::NoFreezer)));
+}
+
+#[test]
+fn a_cgroup_is_frozen_while_processes_keep_appearing() {
+    for place in made_places() {
+        let runner = place.run("while :; do true & true | true; done");
+        for _ in 0..20 {
+            place.cgroup().freeze().unwrap();
+            let before = place.cgroup().processes().unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+            assert_eq!(place.cgroup().processes().unwrap(), before);
+            place.cgroup().thaw().unwrap();
+        }
+        drop(runner);
+        place.cgroup().kill_all(Signal::KILL).unwrap();
+    }
+}
+
+#[test]
 fn making_that_fails_leaves_nothing_behind() {
     for place in places() {
         let mut failing = place.record.clone();
