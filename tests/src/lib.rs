@@ -21,6 +21,7 @@
 //! - [`rootfs`]: where root file systems come from
 //! - [`container`]: one container between `create` and `delete`
 //! - [`output`]: what a finished command printed
+//! - [`race`]: an enemy who exchanges paths meanwhile
 //! - [`leaks`]: what must not be there afterwards
 //! - [`runtime`]: the binary under test, and what it is
 //! - [`host`]: what this machine can do
@@ -31,6 +32,7 @@ pub mod container;
 pub mod host;
 pub mod leaks;
 pub mod output;
+pub mod race;
 pub mod rootfs;
 pub mod runtime;
 pub mod sandbox;

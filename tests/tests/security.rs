@@ -105,12 +105,12 @@ fn cve_2019_5736_the_runtime_cannot_be_overwritten_from_inside() {
     let binary = runtime::binary();
     let before = fs::read(binary).unwrap();
     // The container's program is whatever the runtime runs as.
-    let rootfs = Rootfs::hostile(|root| script(root, "evil", "#!/proc/self/exe\n"));
+    let rootfs = Rootfs::hostile(|root| script(root, "evil", "#!/proc/self/exe --version\n"));
     let bundle = sandbox.bundle(rootfs).args(["/evil"]).writable();
     // Not a success of ours: the script's interpreter is not the runtime, or it cannot run at all.
     let output = bundle.run();
     assert_ne!(output.code(), 0, "{}", output.describe());
-    assert!(!output.stdout.to_lowercase().contains("usage"), "the runtime ran inside: {}", output.describe());
+    assert!(!output.stdout.contains(" version "), "the runtime ran inside: {}", output.describe());
     assert!(fs::read(binary).unwrap() == before, "the runtime is as it was");
 }
 
@@ -126,6 +126,22 @@ fn cve_2019_5736_the_waiting_init_is_not_the_runtimes_own_file() {
         let error = std::io::Write::write(&mut &file, b"x").expect_err("it must be sealed");
         assert!(error.raw_os_error().is_some(), "{error}");
     }
+}
+
+/// There is no message whose length could wrap around: the init inherits what it needs as memory.
+#[test]
+fn cve_2021_43784_more_than_64_kib_of_id_maps_or_path_do_not_map_something_else() {
+    let sandbox = Sandbox::new();
+    let one = |id: u32| json!({"containerID": id, "hostID": 100_000 + id, "size": 1});
+    let mappings = json!((0..6000).map(one).collect::<Vec<_>>());
+    let bundle = sandbox.bundle(Rootfs::busybox().owned_by(100_000, 100_000)).args(["id", "-u"]);
+    let bundle = bundle.namespace("user", None);
+    // The kernel takes 340 lines (user_namespaces(7)).
+    let output = bundle.set("/linux/uidMappings", mappings.clone()).set("/linux/gidMappings", mappings).run();
+    output.refused();
+    let path = format!("/proc/self/{}/ns/net", "x/".repeat(35_000));
+    let output = sandbox.busybox("readlink /proc/self/ns/net").namespace("network", Some(&path)).run();
+    output.refused();
 }
 
 #[test]
@@ -180,43 +196,6 @@ fn cve_2019_18837_a_mount_destination_through_links_stays_inside() {
             assert_eq!(output.stdout, "x\n");
         }
     }
-}
-
-#[test]
-fn cve_2021_30465_a_mount_destination_exchanged_meanwhile_stays_inside() {
-    runc_lacks!("1.2: directories made through a descriptor, CVE-2024-45310");
-    let sandbox = Sandbox::new();
-    let outside = sandbox.directory("outside");
-    let target = outside.clone();
-    let rootfs = Rootfs::hostile(move |root| {
-        fs::create_dir_all(root.join("vol/a")).unwrap();
-        symlink(&target, root.join("vol/b")).unwrap();
-    });
-    let bundle = sandbox
-        .bundle(rootfs)
-        .args(["true"])
-        .writable()
-        .mount("tmpfs", "tmpfs", "/vol/a/deep", &["size=64k"])
-        .mount("tmpfs", "tmpfs", "/vol/a/deeper/still", &["size=64k"]);
-    bundle.write();
-    let volume = bundle.rootfs().join("vol");
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                let (a, b) = (volume.join("a"), volume.join("b"));
-                let exchange = rustix::fs::RenameFlags::EXCHANGE;
-                rustix::fs::renameat_with(rustix::fs::CWD, &a, rustix::fs::CWD, &b, exchange).unwrap();
-            }
-        });
-        for _ in 0..40 {
-            // It may fail: the paths are gone half of the time.
-            sandbox.finish(bundle.run_command(&[]));
-        }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
-    let made: Vec<_> = fs::read_dir(&outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(made.is_empty(), "CVE-2024-45310 as well: made on the host: {made:?}");
 }
 
 /// A root file system whose `/dev` is bound from a directory with a `null` of the enemy's.
@@ -345,65 +324,6 @@ fn the_state_directory_is_closed_to_others() {
     let state = mode(&sandbox.root().join(container.id()).join("state.json"));
     assert_eq!(state & 0o022, 0, "nobody else may write it: {state:o}");
     container.delete_force().ok();
-}
-
-/// Exchanges two paths again and again while `work` goes on.
-fn while_exchanging(one: &Path, other: &Path, work: impl FnOnce()) {
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                let exchange = rustix::fs::RenameFlags::EXCHANGE;
-                rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, exchange).unwrap();
-            }
-        });
-        // Also when it panics, or the scope would wait for ever.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    });
-}
-
-#[test]
-fn a_procfs_that_is_moved_away_meanwhile_is_read_only_all_the_same() {
-    only_for!(Cloison, "runc looks read-only paths up from the root");
-    let sandbox = Sandbox::new();
-    let rootfs = Rootfs::hostile(|root| {
-        fs::create_dir_all(root.join("other/sys")).unwrap();
-        fs::write(root.join("other/kcore"), "").unwrap();
-    });
-    let probe =
-        "for p in /proc /other; do [ -e $p/self/mounts ] && : > $p/sys/vm/drop_caches && echo open; done";
-    let bundle = sandbox.bundle(rootfs).args(["sh", "-c", probe]).writable();
-    bundle.write();
-    let root = bundle.rootfs();
-    while_exchanging(&root.join("proc"), &root.join("other"), || {
-        for _ in 0..60 {
-            let output = sandbox.finish(bundle.run_command(&[]));
-            assert!(!output.stdout.contains("open"), "{}", output.describe());
-        }
-    });
-}
-
-#[test]
-fn a_copied_file_that_becomes_a_link_meanwhile_is_not_followed() {
-    let sandbox = Sandbox::new();
-    let outside = sandbox.file("outside", "of the host");
-    let rootfs = Rootfs::hostile(move |root| {
-        fs::create_dir(root.join("covered")).unwrap();
-        fs::write(root.join("covered/file"), "of the image").unwrap();
-        symlink(&outside, root.join("covered/link")).unwrap();
-    });
-    let bundle = sandbox.bundle(rootfs).args(["sh", "-c", "cat /covered/* 2>/dev/null; true"]);
-    let bundle = bundle.mount("tmpfs", "tmpfs", "/covered", &["tmpcopyup"]);
-    bundle.write();
-    let covered = bundle.rootfs().join("covered");
-    while_exchanging(&covered.join("file"), &covered.join("link"), || {
-        for _ in 0..40 {
-            let output = sandbox.finish(bundle.run_command(&[]));
-            assert!(!output.stdout.contains("of the host"), "{}", output.describe());
-        }
-    });
 }
 
 /// Does `work`, and tells whether somebody has opened the pipe meanwhile. A pipe notices it, as a device does: who opens it to write waits

@@ -20,7 +20,14 @@ pub(crate) fn runtime(profile: &str) -> Result<PathBuf> {
     let mut again = cargo();
     again.args(["build", "--package", "cloison-cli", "--profile", profile]);
     let output = again.args(["--quiet", "--message-format", "json"]).stderr(Stdio::inherit()).output()?;
-    let messages = String::from_utf8(output.stdout)?;
+    executable(&String::from_utf8(output.stdout)?)
+}
+
+/// The program that cargo's JSON messages name last.
+///
+/// # Errors
+/// When they name none.
+pub(crate) fn executable(messages: &str) -> Result<PathBuf> {
     let path = messages.lines().filter_map(|line| line.split_once("\"executable\":\"")).next_back();
     let path = path.and_then(|(_, rest)| rest.split_once('"')).ok_or("cargo does not say what it built")?.0;
     Ok(Path::new(path).to_owned())

@@ -7,6 +7,9 @@
 //! | `demo` | three containers that show what the runtime is |
 //! | `test` | all tests, those that need it as root |
 //! | `isolate` | a process for each test |
+//! | `integration` | single integration tests |
+//! | `race` | the tests that are races, many more times than `test` runs them |
+//! | `guards` | whether the tests of known holes can fail |
 //! | `bench` | a run of `true`, beside the other runtimes on this machine |
 //! | `size` | how large the binary is, and that it is static |
 //! | `syscalls` | the numbers of the system calls, from the kernel's headers |
@@ -19,7 +22,10 @@ mod bench;
 mod build;
 mod command;
 mod demo;
+mod guards;
+mod integration;
 mod isolate;
+mod race;
 mod setup;
 mod size;
 mod syscalls;
@@ -35,6 +41,8 @@ tools:
   setup                     install the packages that the tests need (Debian, Ubuntu)
   demo                      build the runtime and show it at work
   test [CARGO TEST ARGS]    install what is missing, build, and run every test
+  race [ROUNDS]             run every race of tests/races.rs with so many containers (1000)
+  guards [PART OF A NAME]   build the runtime without each guard; the tests that hold it must fail
   bench [ROUNDS]            measure `run true` beside runc and crun, interleaved
   size                      build the release binary; check that it is static and below 4 MB
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev
@@ -47,6 +55,9 @@ fn main() -> ExitCode {
         ["setup"] => setup::setup(),
         ["demo"] => demo::demo(),
         ["test", rest @ ..] => test::test(rest.strip_prefix(&["--"]).unwrap_or(rest)),
+        ["race"] => race::race(1000),
+        ["race", rounds] => rounds.parse().map_err(Into::into).and_then(race::race),
+        ["guards", filters @ ..] => guards::guards(filters),
         ["bench"] => bench::bench(100),
         ["bench", rounds] => rounds.parse().map_err(Into::into).and_then(bench::bench),
         ["size"] => size::size(),

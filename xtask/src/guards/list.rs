@@ -1,0 +1,174 @@
+//! The guards, in the order of `SECURITY.md`.
+
+use super::{Change, Guard};
+
+const CREATE: &str = "crates/cloison/src/init/create.rs";
+const FILE: &str = "crates/cloison-linux/src/file.rs";
+const MOUNT: &str = "crates/cloison/src/init/rootfs/mount.rs";
+const PROCESS: &str = "crates/cloison/src/plan/process.rs";
+const PROGRAM: &str = "crates/cloison/src/init/program.rs";
+const ROOTFS: &str = "crates/cloison/src/init/rootfs/mod.rs";
+
+/// Paths in the image are resolved below a descriptor of its root.
+const RESOLVE_IN_ROOT: Change = Change {
+    file: FILE,
+    old: "resolve(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)",
+    // As a path is resolved that was put together as text: the links in it are followed on the host.
+    new: "resolve(root, path.strip_prefix(\"/\").unwrap_or(path), flags, mode, ResolveFlags::empty())",
+};
+
+/// Descriptors that nobody has asked for are closed before the program is executed.
+const CLOSE_DESCRIPTORS: Change =
+    Change { file: PROCESS, old: "steps.push(LaunchStep::CloseFrom(self.first_closed()));", new: "" };
+
+pub(super) const GUARDS: &[Guard] = &[
+    Guard {
+        hole: "CVE-2019-5736: the runtime is there while the container's program is executed",
+        without: &[
+            Change {
+                file: "crates/cloison/src/lifecycle/birth.rs",
+                old: "let seals = launch::exe_switch_supported();",
+                new: "let seals = false;",
+            },
+            Change {
+                file: "crates/cloison/src/lifecycle/birth.rs",
+                old: "sealed::ensure_sealed_copy().doing(\"sealing a copy of the runtime\")?;",
+                new: "",
+            },
+        ],
+        tests: &[
+            "security::cve_2019_5736_the_runtime_cannot_be_overwritten_from_inside",
+            "security::cve_2019_5736_the_waiting_init_is_not_the_runtimes_own_file",
+        ],
+    },
+    Guard {
+        hole: "CVE-2019-16884: something else than a procfs on /proc",
+        without: &[Change {
+            file: MOUNT,
+            old: "check_proc(kernel, fd.as_fd(), &stat, step, source)?;",
+            new: "",
+        }],
+        tests: &["security::cve_2019_16884_only_procfs_is_mounted_over_proc"],
+    },
+    Guard {
+        hole: "CVE-2019-19921, CVE-2023-27561, CVE-2023-28642: /proc or /sys through a link",
+        without: &[Change {
+            file: MOUNT,
+            old: "if is_kernels_own(step) { OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW } else { OFlags::PATH }",
+            new: "OFlags::PATH",
+        }],
+        tests: &[
+            "security::cve_2019_19921_proc_as_a_symlink_is_refused",
+            "races::cve_2019_19921_proc_exchanged_for_a_link_meanwhile_covers_nothing_else",
+        ],
+    },
+    Guard {
+        hole: "CVE-2019-18837, CVE-2021-30465, CVE-2024-45310, CVE-2026-41579: paths in the image lead out of it",
+        without: &[RESOLVE_IN_ROOT],
+        tests: &[
+            "security::cve_2019_18837_a_mount_destination_through_links_stays_inside",
+            "security::cve_2026_41579_dev_as_a_symlink_makes_nothing_outside",
+            "security::a_device_through_a_link_makes_nothing_outside",
+            "races::cve_2021_30465_a_mount_destination_exchanged_meanwhile_stays_inside",
+            "races::cve_2024_45310_a_file_to_bind_on_is_made_inside_only",
+            "races::cve_2026_41579_dev_exchanged_for_a_link_meanwhile_makes_nothing_outside",
+            "races::a_device_whose_directory_is_exchanged_meanwhile_is_made_inside",
+        ],
+    },
+    Guard {
+        hole: "CVE-2024-21626: descriptors of the host are inherited",
+        without: &[CLOSE_DESCRIPTORS],
+        tests: &["security::cve_2024_21626_no_descriptor_of_the_host_is_inherited"],
+    },
+    Guard {
+        hole: "CVE-2024-21626: a working directory outside of the root",
+        without: &[
+            CLOSE_DESCRIPTORS,
+            Change {
+                file: FILE,
+                old: "resolve(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)",
+                // As chdir(2) finds it, where everything else is found as before.
+                new: "{
+                    let own = path.starts_with(\"/proc/self/fd\");
+                    let how = if own { ResolveFlags::empty() } else { ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS };
+                    resolve(root, path, flags, mode, how)
+                }",
+            },
+            Change { file: PROGRAM, old: "if current.is_absolute() {", new: "if true {" },
+        ],
+        tests: &["security::cve_2024_21626_the_working_directory_is_never_outside"],
+    },
+    Guard {
+        hole: "CVE-2025-31133: whatever is at /dev/null hides masked files",
+        without: &[
+            Change {
+                file: "crates/cloison/src/init/rootfs/device.rs",
+                old: "root.open(path, OFlags::PATH | OFlags::NOFOLLOW).doing(|| \"opening the container's /dev/null\")?;",
+                new: "root.open(path, OFlags::PATH).doing(|| \"opening the container's /dev/null\")?;",
+            },
+            Change {
+                file: ROOTFS,
+                old: "is_char_device(stat, 1, 3)\n",
+                new: "is_char_device(stat, 1, 3) || FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile\n",
+            },
+        ],
+        tests: &["races::cve_2025_31133_null_exchanged_for_a_link_meanwhile_masks_nothing_by_it"],
+    },
+    Guard {
+        hole: "CVE-2025-52565: /dev/console through a link",
+        without: &[Change {
+            file: "crates/cloison/src/init/rootfs/console.rs",
+            old: "match mount_point(kernel, directory.as_fd(), name, Mode::from_raw_mode(0o666)) {",
+            new: "match root.open(Path::new(\"/dev/console\"), OFlags::PATH) {",
+        }],
+        tests: &["races::cve_2025_52565_console_exchanged_for_a_link_meanwhile_covers_nothing_by_it"],
+    },
+    Guard {
+        hole: "CVE-2025-52881: a sysctl is written below whatever is at /proc",
+        without: &[
+            Change {
+                file: CREATE,
+                old: "self.procfs.insert(security::private_procfs(kernel)?)",
+                new: "self.procfs.insert(root(self.root.as_ref())?.open(\"/proc\".as_ref(), OFlags::PATH).doing(|| \"/proc\")?)",
+            },
+            Change {
+                file: FILE,
+                old: "        | ResolveFlags::NO_MAGICLINKS\n        | ResolveFlags::NO_XDEV;",
+                new: "        | ResolveFlags::NO_MAGICLINKS;",
+            },
+        ],
+        tests: &["races::cve_2025_52881_a_sysctl_is_not_written_to_what_takes_the_place_of_proc"],
+    },
+    Guard {
+        hole: "/proc is moved away while it is built",
+        without: &[Change {
+            file: ROOTFS,
+            old: "let inside = own.filter_map(",
+            new: "let inside = own.filter(|_| false).filter_map(",
+        }],
+        tests: &["races::a_procfs_that_is_moved_away_meanwhile_is_masked_and_read_only_all_the_same"],
+    },
+    Guard {
+        hole: "CVE-2022-29162, CVE-2022-27650: inheritable capabilities that nobody asked for",
+        without: &[Change {
+            file: PROCESS,
+            old: "let inheritable = set(&wanted.inheritable);",
+            new: "let inheritable = set(&wanted.permitted);",
+        }],
+        tests: &["capabilities::each_set_is_its_own"],
+    },
+    Guard {
+        hole: "a pipe or a device in place of passwd is opened",
+        without: &[Change {
+            file: PROGRAM,
+            old: "if FileType::from_raw_mode(kernel.fstat(seen.as_fd())?.st_mode) != FileType::RegularFile {",
+            new: "if false {",
+        }],
+        tests: &["security::a_device_in_place_of_passwd_is_not_opened"],
+    },
+    Guard {
+        hole: "a device in place of the null device is opened",
+        without: &[Change { file: ROOTFS, old: "is_char_device(stat, 1, 3)\n", new: "stat.st_mode != 0\n" }],
+        tests: &["security::a_device_in_place_of_null_is_not_opened"],
+    },
+];

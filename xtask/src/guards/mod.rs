@@ -1,0 +1,152 @@
+//! Whether the tests of known holes can fail: the runtime is built without each guard in turn, and the tests that hold it must notice.
+//!
+//! This works on a copy of the sources below `target`, and leaves the checkout alone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::{Result, build, integration};
+
+mod list;
+
+/// A guard, how it is taken out, and the tests that must fail then.
+struct Guard {
+    /// What it guards against.
+    hole: &'static str,
+    /// The changes that take it out.
+    without: &'static [Change],
+    /// `file::test`, of the integration tests.
+    tests: &'static [&'static str],
+}
+
+/// A change to one file: `old` stands in it exactly once.
+struct Change {
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+}
+
+/// Takes out each guard that one of the filters is part of (all of them without a filter), and runs its tests.
+///
+/// # Errors
+/// When a guard is not where the list says, the runtime cannot be built without it, or a test passes without it.
+pub(crate) fn guards(filters: &[&str]) -> Result<()> {
+    let begun = Instant::now();
+    let copy = Copy::new()?;
+    let asked = |guard: &&Guard| filters.is_empty() || filters.iter().any(|part| guard.hole.contains(part));
+    let (mut noticed, mut unnoticed) = (0, Vec::new());
+    for guard in list::GUARDS.iter().filter(asked) {
+        println!("without the guard against {}", guard.hole);
+        let runtime = copy.build_without(guard)?;
+        for test in guard.tests {
+            if passes(test, &runtime)? {
+                println!("  PASSED: {test}");
+                unnoticed.push(*test);
+            } else {
+                println!("  fails, as it must: {test}");
+                noticed += 1;
+            }
+        }
+    }
+    println!(
+        "{noticed} tests have noticed, {} have not, {:.0} s",
+        unnoticed.len(),
+        begun.elapsed().as_secs_f32()
+    );
+    if !unnoticed.is_empty() {
+        return Err(format!("tests that do not miss their guard: {}", unnoticed.join(", ")).into());
+    }
+    if noticed == 0 { Err("there is no such guard".into()) } else { Ok(()) }
+}
+
+/// A copy of the checkout's sources, to build changed runtimes in.
+struct Copy {
+    original: PathBuf,
+    directory: PathBuf,
+}
+
+impl Copy {
+    fn new() -> Result<Self> {
+        let original = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask lies in the workspace")?;
+        let directory = original.join("target/guards");
+        let copy = Self { original: original.to_owned(), directory };
+        let files = Command::new("git")
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .current_dir(original)
+            .output()?;
+        let files = String::from_utf8(files.stdout)?;
+        let files: BTreeSet<&str> = files.split_terminator('\0').collect();
+        for file in files.into_iter().filter(|file| original.join(file).is_file()) {
+            copy.bring(file)?;
+        }
+        Ok(copy)
+    }
+
+    /// Files that are the same keep their times, so that nothing is built twice.
+    fn bring(&self, file: &str) -> Result<()> {
+        let text = fs::read(self.original.join(file))?;
+        self.write(file, &text)
+    }
+
+    fn write(&self, file: &str, text: &[u8]) -> Result<()> {
+        let path = self.directory.join(file);
+        if fs::read(&path).is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        fs::create_dir_all(path.parent().ok_or("a file lies in a directory")?)?;
+        Ok(fs::write(path, text)?)
+    }
+
+    /// The path of a runtime without the guard.
+    fn build_without(&self, guard: &Guard) -> Result<PathBuf> {
+        for change in guard.without {
+            let text = fs::read_to_string(self.directory.join(change.file))?;
+            if text.matches(change.old).count() != 1 {
+                let what = format!("{}: this must stand there once:\n{}", change.file, change.old);
+                self.restore(guard)?;
+                return Err(what.into());
+            }
+            self.write(change.file, text.replace(change.old, change.new).as_bytes())?;
+        }
+        let built = self.build();
+        self.restore(guard)?;
+        let built = built?;
+        // The next build takes its place.
+        let kept = self.directory.join("target/without-guard");
+        fs::copy(built, &kept)?;
+        Ok(kept)
+    }
+
+    fn restore(&self, guard: &Guard) -> Result<()> {
+        guard.without.iter().try_for_each(|change| self.bring(change.file))
+    }
+
+    fn build(&self) -> Result<PathBuf> {
+        let mut cargo = build::cargo();
+        cargo.args(["build", "--quiet", "--package", "cloison-cli", "--message-format", "json"]);
+        // What is not used any more without the guard is no news. The flags of the workspace go with it.
+        cargo.args(["--config", "build.rustflags = [\"-Ctarget-feature=+crt-static\", \"-Awarnings\"]"]);
+        cargo.current_dir(&self.directory).env("CARGO_TARGET_DIR", self.directory.join("target"));
+        let output = cargo.stderr(Stdio::inherit()).output()?;
+        let messages = String::from_utf8(output.stdout)?;
+        if !output.status.success() {
+            return Err(format!("it cannot be built:\n{messages}").into());
+        }
+        build::executable(&messages)
+    }
+}
+
+/// Runs one test on a runtime.
+fn passes(test: &str, runtime: &Path) -> Result<bool> {
+    let (file, name) = test.split_once("::").ok_or("a test is named file::test")?;
+    let program = integration::program(file)?;
+    let output = integration::run(&program, name, &[format!("CLOISON_BIN={}", runtime.display())])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if said.contains("skipped: ") {
+        return Err(format!("{test} cannot run here:\n{said}").into());
+    }
+    Ok(output.status.success())
+}
