@@ -38,6 +38,7 @@
 //! | [`keyring`] | the session keyring |
 //! | [`network`] | the loopback interface |
 //! | [`bpf`] | programs that decide which devices a cgroup may use |
+//! | [`seccomp`] | what filters of system calls can do |
 //! | [`capability`] | names, numbers and sets of capabilities |
 //! | [`terminal`] | pseudo terminals and their sizes |
 //! | [`lock`] | locks on the state directory |
@@ -64,6 +65,7 @@ pub mod process;
 mod raw;
 pub mod schedule;
 pub mod sealed;
+pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod terminal;

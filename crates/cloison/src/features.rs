@@ -13,11 +13,12 @@
 
 use std::collections::BTreeMap;
 
-use cloison_linux::capability;
+use cloison_linux::{capability, seccomp};
 use serde::Serialize;
 
 use crate::spec::{
     MOUNT_OPTIONS, MemoryPolicyFlag, MemoryPolicyMode, NEWEST_VERSION, NamespaceType, OLDEST_VERSION,
+    SeccompAction, SeccompArch, SeccompFlag, SeccompOperator,
 };
 
 /// The whole document.
@@ -51,7 +52,7 @@ pub struct Linux {
     /// Control groups.
     pub cgroup: Cgroup,
     /// Filters of system calls.
-    pub seccomp: Switch,
+    pub seccomp: Seccomp,
     /// `process.apparmorProfile`.
     pub apparmor: Switch,
     /// `process.selinuxLabel` and `linux.mountLabel`.
@@ -87,6 +88,24 @@ pub struct Cgroup {
     pub systemd_user: bool,
     /// `linux.resources.rdma`.
     pub rdma: bool,
+}
+
+/// `linux.seccomp`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seccomp {
+    /// True if filters are loaded.
+    pub enabled: bool,
+    /// What can happen to a call, sorted.
+    pub actions: Vec<&'static str>,
+    /// How arguments are compared, sorted.
+    pub operators: Vec<&'static str>,
+    /// The architectures whose calls are told apart, sorted.
+    pub archs: Vec<&'static str>,
+    /// The flags that are known, sorted.
+    pub known_flags: Vec<&'static str>,
+    /// The flags that this kernel has, sorted.
+    pub supported_flags: Vec<&'static str>,
 }
 
 /// `linux.intelRdt`.
@@ -131,7 +150,7 @@ pub fn features() -> Features {
             namespaces: sorted(NamespaceType::ALL.iter().map(|kind| kind.as_str())),
             capabilities: &capability::NAMES,
             cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
-            seccomp: NO,
+            seccomp: filters(),
             apparmor: NO,
             selinux: NO,
             intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
@@ -148,6 +167,28 @@ pub fn features() -> Features {
             ("org.opencontainers.runc.checkpoint.enabled", false.to_string()),
         ]),
         potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
+    }
+}
+
+fn filters() -> Seccomp {
+    let enabled = cloison_seccomp::Architecture::NATIVE.is_some();
+    let known_flags = sorted(SeccompFlag::ALL.iter().map(|flag| flag.as_str()));
+    let supported = |flag: &&SeccompFlag| {
+        seccomp::flags_supported(match flag {
+            SeccompFlag::Tsync => 0,
+            SeccompFlag::Log => seccomp::LOG,
+            SeccompFlag::SpecAllow => seccomp::SPEC_ALLOW,
+            SeccompFlag::WaitKillableRecv => seccomp::WAIT_KILLABLE_RECV | seccomp::NEW_LISTENER,
+        })
+    };
+    let supported = SeccompFlag::ALL.iter().filter(supported);
+    Seccomp {
+        enabled,
+        actions: sorted(SeccompAction::ALL.iter().map(|action| action.as_str())),
+        operators: sorted(SeccompOperator::ALL.iter().map(|operator| operator.as_str())),
+        archs: sorted(SeccompArch::ALL.iter().map(|architecture| architecture.as_str())),
+        known_flags,
+        supported_flags: sorted(supported.map(|flag| flag.as_str())),
     }
 }
 
@@ -192,6 +233,11 @@ mod tests {
         ("/linux/cgroup/systemdUser", Value::is_boolean),
         ("/linux/cgroup/rdma", Value::is_boolean),
         ("/linux/seccomp/enabled", Value::is_boolean),
+        ("/linux/seccomp/actions", is_list),
+        ("/linux/seccomp/operators", is_list),
+        ("/linux/seccomp/archs", is_list),
+        ("/linux/seccomp/knownFlags", is_list),
+        ("/linux/seccomp/supportedFlags", is_list),
         ("/linux/apparmor/enabled", Value::is_boolean),
         ("/linux/selinux/enabled", Value::is_boolean),
         ("/linux/intelRdt/enabled", Value::is_boolean),
@@ -239,9 +285,11 @@ mod tests {
     fn lists_name_each_thing_once() {
         let features = features();
         let policy = &features.linux.memory_policy;
-        for list in
-            [&features.linux.namespaces, &policy.modes, &policy.flags, &features.mount_options.to_vec()]
-        {
+        let Seccomp { actions, operators, archs, known_flags, supported_flags, .. } = &features.linux.seccomp;
+        let filters = [actions, operators, archs, known_flags, supported_flags];
+        let others =
+            [&features.linux.namespaces, &policy.modes, &policy.flags, &features.mount_options.to_vec()];
+        for list in filters.into_iter().chain(others) {
             assert!(list.is_sorted_by(|a, b| a < b), "{list:?}");
         }
     }

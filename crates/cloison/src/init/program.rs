@@ -203,6 +203,7 @@ mod tests {
             groups: Vec::new(),
             capabilities: Capabilities::default(),
             no_new_privileges: false,
+            seccomp: None,
             limits: Vec::new(),
             preserve_fds: 0,
         }

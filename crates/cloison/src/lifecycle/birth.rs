@@ -168,6 +168,10 @@ impl<'k> Birth<'k> {
         for warning in &plan.warnings {
             log::warn!("{warning}");
         }
+        if let Some(filter) = &plan.program.seccomp {
+            filter.unknown.iter().for_each(|name| log::debug!("unknown seccomp syscall {name:?} ignored"));
+            log::debug!("seccomp filter flags: {}", filter.flags);
+        }
         let steps =
             plan.host.iter().map(ToString::to_string).chain(plan.container.iter().map(ToString::to_string));
         if log::log_enabled!(log::Level::Debug) {

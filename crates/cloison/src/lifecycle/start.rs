@@ -49,5 +49,6 @@ fn program_of(container: &Container, id: &ContainerId) -> Result<Program, Error>
         no_new_keyring: false,
         preserve_fds: 0,
     };
-    Ok(Program::of(&spec, &options))
+    Program::of(&spec, &options)
+        .map_err(|problem| Error::Refused { path: container.path(), problems: vec![problem] })
 }

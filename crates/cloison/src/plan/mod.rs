@@ -12,6 +12,7 @@
 //! | [`mounts`], [`mount_options`] | every mount, its options split |
 //! | [`devices`] | device nodes and links in `/dev` |
 //! | `device_rules` | which devices may be used |
+//! | [`seccomp`] | the filter of system calls |
 //! | [`process`] | limits, credentials, capabilities and the program |
 //! | [`unsupported`] | what is refused by name, because it is not built yet |
 
@@ -30,6 +31,7 @@ pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
 pub mod process;
+pub mod seccomp;
 pub mod unsupported;
 
 pub use action::{Action, HostAction, Origin, Step};
@@ -102,10 +104,12 @@ impl Plan {
     /// Everything in the configuration that is not built yet, each by its JSON pointer.
     pub fn new(spec: &Spec, options: &Options, facts: &HostFacts) -> Result<Self, Vec<Problem>> {
         let mut warnings = spec.warnings();
-        let refused = unsupported::check(spec);
-        if !refused.is_empty() {
-            return Err(refused);
+        let mut refused = unsupported::check(spec);
+        let program = Program::of(spec, options);
+        if let Err(problem) = &program {
+            refused.push(problem.clone());
         }
+        let (Ok(program), []) = (program, &refused[..]) else { return Err(refused) };
         if !facts.own_cgroup && !spec.linux.resources.devices.is_empty() {
             let pointer = "/linux/resources/devices".to_owned();
             let message = "ignored without a cgroup of the container's own: no device is denied".to_owned();
@@ -117,7 +121,7 @@ impl Plan {
         Ok(Self {
             host: host_side(spec, &container, &namespaces, facts),
             container,
-            program: Program::of(spec, options),
+            program,
             terminal: spec.process.terminal,
             rootfs,
             warnings,

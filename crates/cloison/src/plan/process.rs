@@ -11,9 +11,10 @@ use cloison_linux::signals::SignalSet;
 use cloison_linux::{Resource, Rlimit};
 
 use super::action::{Action, Origin};
+use super::seccomp::Filter;
 use super::{Options, Steps};
 use crate::errno::Text;
-use crate::spec::{self, Process, Spec};
+use crate::spec::{self, Problem, Process, Spec};
 
 /// What is executed at the end of a container's birth.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Program {
     pub capabilities: Capabilities,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
+    /// Which system calls it may make.
+    pub seccomp: Option<Filter>,
     /// Limits, set last so that they bind the program and not us.
     pub limits: Vec<(Resource, Rlimit)>,
     /// How many descriptors it gets beside the standard streams.
@@ -57,12 +60,19 @@ impl Program {
     /// What the launch does before `execve(2)`, in this order.
     ///
     /// Capabilities go last among the ids, since changing those needs them; the limits come first, since the kernel checks them against
-    /// privileges that are gone later.
+    /// privileges that are gone later. The filter comes last, so that it need not allow what is done here; but without `no_new_privs`
+    /// loading it takes a capability (seccomp(2)), and it comes before those go.
     pub fn launch_steps(&self) -> Vec<LaunchStep> {
         let Capabilities { bounding, effective, permitted, inheritable, ambient } = self.capabilities;
         let mut steps = Vec::with_capacity(16);
         steps.push(LaunchStep::CloseFrom(self.first_closed()));
+        steps.push(LaunchStep::ResetSignals);
         steps.extend(self.limits.iter().map(|(resource, limit)| LaunchStep::Limit(*resource, *limit)));
+        let (early, late) = match &self.seccomp {
+            Some(filter) if self.no_new_privileges => (None, Some(filter)),
+            filter => (filter.as_ref(), None),
+        };
+        steps.extend(early.map(Filter::step));
         steps.push(LaunchStep::LimitBounding(bounding));
         steps.push(LaunchStep::SetGroups(self.groups.clone()));
         steps.push(LaunchStep::SetGid(self.gid));
@@ -81,8 +91,8 @@ impl Program {
         if self.no_new_privileges {
             steps.push(LaunchStep::NoNewPrivileges);
         }
-        steps.push(LaunchStep::ResetSignals);
         steps.push(LaunchStep::SetSignalMask(SignalSet::NONE));
+        steps.extend(late.map(Filter::step));
         steps
     }
 
@@ -107,10 +117,13 @@ impl Program {
         }
     }
 
-    /// Reads `/process`.
-    pub(crate) fn of(spec: &Spec, options: &Options) -> Self {
+    /// Reads `/process`, and `/linux/seccomp`.
+    ///
+    /// # Errors
+    /// A filter that cannot be.
+    pub(crate) fn of(spec: &Spec, options: &Options) -> Result<Self, Problem> {
         let process = &spec.process;
-        Self {
+        Ok(Self {
             args: process.args.iter().map(|arg| c_string(arg)).collect(),
             env: environment(&process.env),
             uid: process.user.uid,
@@ -119,8 +132,9 @@ impl Program {
             capabilities: capabilities(process),
             no_new_privileges: process.no_new_privileges,
             limits: limits(spec),
+            seccomp: Filter::of(spec)?,
             preserve_fds: options.preserve_fds,
-        }
+        })
     }
 }
 
@@ -152,6 +166,9 @@ impl fmt::Display for Program {
         }
         if self.no_new_privileges {
             writeln!(f, "  no new privileges  [/process/noNewPrivileges]")?;
+        }
+        if let Some(filter) = &self.seccomp {
+            writeln!(f, "  {filter}  [/linux/seccomp]")?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! What is not built yet: refused by name, because a container would be less than was asked for.
 //!
-//! A limit that does not hold, a filter that does not filter and a hook that does not run are lies, so those are refused.
+//! A limit that does not hold and a hook that does not run are lies, so those are refused.
 
-use crate::spec::{BlockIo, Cpu, Memory, Network, Pids, Problem, Resources, Spec};
+use crate::spec::{BlockIo, Cpu, Memory, Network, Pids, Problem, Resources, Seccomp, Spec};
 
 /// Everything in the configuration that is refused.
 pub fn check(spec: &Spec) -> Vec<Problem> {
@@ -18,7 +18,11 @@ pub fn check(spec: &Spec) -> Vec<Problem> {
     let (process, linux) = (&spec.process, &spec.linux);
     refuse(process.apparmor_profile.is_some(), "/process/apparmorProfile", "AppArmor profiles are");
     refuse(process.selinux_label.is_some(), "/process/selinuxLabel", "SELinux labels are");
-    refuse(linux.seccomp.is_some(), "/linux/seccomp", "seccomp filters are");
+    refuse(
+        linux.seccomp.as_ref().is_some_and(Seccomp::notifies),
+        "/linux/seccomp",
+        "seccomp filters with SCMP_ACT_NOTIFY are",
+    );
     refuse(linux.mount_label.is_some(), "/linux/mountLabel", "SELinux labels are");
     refuse(linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is");
     refuse(!linux.net_devices.is_empty(), "/linux/netDevices", "network devices are");

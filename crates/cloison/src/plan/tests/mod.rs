@@ -11,6 +11,7 @@ mod namespaces_and_ids;
 mod process_and_limits;
 mod properties;
 mod refusals;
+mod seccomp;
 mod whole;
 
 /// The example, but for what it learns from the machine: a terminal, a read-only root, six new namespaces.

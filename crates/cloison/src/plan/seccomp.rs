@@ -1,0 +1,180 @@
+//! The filter of system calls: `linux.seccomp` as a program that the kernel takes.
+
+use std::fmt;
+
+use cloison_linux::launch::{LaunchStep, SockFilter};
+use cloison_seccomp::{Action, Architecture, Arg, Error, Flag, Operator, Profile, Rule};
+
+use crate::spec::{Problem, Seccomp, SeccompAction, SeccompFlag, SeccompOperator, Spec, Syscall, SyscallArg};
+
+/// A filter that is ready to be loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
+    /// The instructions.
+    pub program: Vec<SockFilter>,
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u32,
+    /// Names in the profile that are no system call of any architecture; nothing comes of them.
+    pub unknown: Vec<String>,
+    /// What happens to calls that no rule is about.
+    default_action: SeccompAction,
+    /// How many rules the profile has.
+    rules: usize,
+    /// The architectures, the native one first.
+    architectures: Vec<Architecture>,
+}
+
+impl Filter {
+    /// Compiles `linux.seccomp`; none where it asks for nothing.
+    ///
+    /// # Errors
+    /// What `runc` refuses as well, with its place; and machines of an architecture that no filter can tell.
+    pub fn of(spec: &Spec) -> Result<Option<Self>, Problem> {
+        let Some(seccomp) = spec.linux.seccomp.as_ref().filter(|seccomp| !seccomp.is_empty()) else {
+            return Ok(None);
+        };
+        let Some(default_action) = seccomp.default_action else {
+            return Err(problem("/linux/seccomp/defaultAction", "missing, expected a seccomp action"));
+        };
+        let Some(native) = Architecture::NATIVE else {
+            return Err(problem(
+                "/linux/seccomp",
+                "seccomp filters are not there for this machine's architecture",
+            ));
+        };
+        refuse_useless_flags(seccomp)?;
+        let profile = profile(seccomp, default_action);
+        let compiled = cloison_seccomp::compile(&profile, native).map_err(|error| refusal(error, seccomp))?;
+        let mut architectures = vec![native];
+        for architecture in profile.architectures {
+            if !architectures.contains(&architecture) {
+                architectures.push(architecture);
+            }
+        }
+        let instruction = |one: &cloison_seccomp::SockFilter| SockFilter {
+            code: one.code,
+            jt: one.jt,
+            jf: one.jf,
+            k: one.k,
+        };
+        Ok(Some(Self {
+            program: compiled.filter.iter().map(instruction).collect(),
+            flags: compiled.flags,
+            unknown: compiled.unknown,
+            default_action,
+            rules: profile.rules.len(),
+            architectures,
+        }))
+    }
+
+    /// The step that loads it.
+    pub(super) fn step(&self) -> LaunchStep {
+        LaunchStep::Seccomp { filter: self.program.clone(), flags: self.flags }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, flags, default_action, rules, architectures, .. } = self;
+        let architectures: Vec<_> = architectures.iter().map(|architecture| architecture.name()).collect();
+        write!(f, "filter system calls: default {default_action}, {rules} rules, ")?;
+        write!(f, "{}, {} instructions, flags {flags:#x}", architectures.join(","), program.len())
+    }
+}
+
+/// The content of `linux.seccomp` for the compiler.
+pub fn profile(seccomp: &Seccomp, default_action: SeccompAction) -> Profile {
+    // Absent is not the same as none: what runc does then, and what every kernel that we run on can.
+    let flags = seccomp.flags.as_deref().unwrap_or(&[SeccompFlag::SpecAllow]);
+    Profile {
+        default_action: action(default_action),
+        default_errno: seccomp.default_errno_ret,
+        architectures: seccomp
+            .architectures
+            .iter()
+            .filter_map(|architecture| Architecture::named(architecture.as_str()))
+            .collect(),
+        flags: flags.iter().map(|flag| self::flag(*flag)).collect(),
+        rules: seccomp.syscalls.iter().map(rule).collect(),
+    }
+}
+
+fn rule(rule: &Syscall) -> Rule {
+    Rule {
+        names: rule.names.clone(),
+        action: action(rule.action),
+        errno: rule.errno_ret,
+        args: rule.args.iter().map(arg).collect(),
+    }
+}
+
+fn arg(arg: &SyscallArg) -> Arg {
+    let op = match arg.op {
+        SeccompOperator::NotEqual => Operator::NotEqual,
+        SeccompOperator::Less => Operator::Less,
+        SeccompOperator::LessOrEqual => Operator::LessOrEqual,
+        SeccompOperator::Equal => Operator::Equal,
+        SeccompOperator::GreaterOrEqual => Operator::GreaterOrEqual,
+        SeccompOperator::Greater => Operator::Greater,
+        SeccompOperator::MaskedEqual => Operator::MaskedEqual,
+    };
+    Arg { index: arg.index, value: arg.value, value_two: arg.value_two, op }
+}
+
+fn action(action: SeccompAction) -> Action {
+    match action {
+        SeccompAction::Kill | SeccompAction::KillThread => Action::KillThread,
+        SeccompAction::KillProcess => Action::KillProcess,
+        SeccompAction::Trap => Action::Trap,
+        SeccompAction::Errno => Action::Errno,
+        SeccompAction::Trace => Action::Trace,
+        SeccompAction::Allow => Action::Allow,
+        SeccompAction::Log => Action::Log,
+        SeccompAction::Notify => Action::Notify,
+    }
+}
+
+fn flag(flag: SeccompFlag) -> Flag {
+    match flag {
+        SeccompFlag::Tsync => Flag::Tsync,
+        SeccompFlag::Log => Flag::Log,
+        SeccompFlag::SpecAllow => Flag::SpecAllow,
+        SeccompFlag::WaitKillableRecv => Flag::WaitKillableRecv,
+    }
+}
+
+/// The kernel takes this flag only with a listener.
+fn refuse_useless_flags(seccomp: &Seccomp) -> Result<(), Problem> {
+    let flags = seccomp.flags.iter().flatten();
+    let found = flags.enumerate().find(|(_, flag)| **flag == SeccompFlag::WaitKillableRecv);
+    match found {
+        Some((index, flag)) if !seccomp.notifies() => Err(problem(
+            &format!("/linux/seccomp/flags/{index}"),
+            &format!("{flag} needs a rule with SCMP_ACT_NOTIFY"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What the compiler refuses, with its place.
+fn refusal(error: Error, seccomp: &Seccomp) -> Problem {
+    let pointer = match error {
+        Error::NotifyByDefault => "/linux/seccomp/defaultAction".to_owned(),
+        Error::NotifyOfWrite { rule } | Error::Contradiction { rule, .. } => {
+            format!("/linux/seccomp/syscalls/{rule}")
+        }
+        Error::EmptyName { rule } => format!("/linux/seccomp/syscalls/{rule}/names"),
+        Error::NoSuchArgument { rule, .. } => format!("/linux/seccomp/syscalls/{rule}/args"),
+        Error::ByteOrder { architecture, .. } => {
+            let mut names = seccomp.architectures.iter().map(|architecture| architecture.as_str());
+            let index = names.position(|name| name == architecture.name()).unwrap_or_default();
+            format!("/linux/seccomp/architectures/{index}")
+        }
+        _ => "/linux/seccomp".to_owned(),
+    };
+    problem(&pointer, &error.to_string())
+}
+
+fn problem(pointer: &str, message: &str) -> Problem {
+    Problem { pointer: pointer.to_owned(), message: message.to_owned() }
+}
