@@ -3,10 +3,14 @@
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::Cgroup;
+use std::path::Path;
+
 use crate::devices::{DeviceRule, Policy};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
+use crate::limits::{self, Place, Setting, Terms};
+use crate::resources::Resources;
+use crate::{Cgroup, legacy};
 
 /// The cgroup of a container that has none of its own (`--cgroup-manager disabled`): making and removing it is
 /// nothing, and nobody is in it, so its processes must be found by other means.
@@ -16,6 +20,16 @@ pub struct Disabled {}
 impl Cgroup for Disabled {
     fn create(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn apply(&self, resources: &Resources, terms: Terms) -> Result<Vec<Error>> {
+        let mut resources = resources.clone();
+        let unified = std::mem::take(&mut resources.unified);
+        let mut groups = legacy::limits::settings(&resources)?;
+        for (name, value) in unified {
+            groups.push(vec![Setting::new(format!("unified/{name}"), "unified", name, value)]);
+        }
+        limits::set(self, groups, terms)
     }
 
     fn apply_devices(&self, rules: &[DeviceRule]) -> Result<()> {
@@ -52,5 +66,15 @@ impl Cgroup for Disabled {
 
     fn remove(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+impl Place for Disabled {
+    fn directory(&self, _controller: &str) -> std::result::Result<&Path, &'static str> {
+        Err("the container has no cgroup of its own")
+    }
+
+    fn lacks(&self, _controller: &str) -> Option<&'static str> {
+        None
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use crate::DeviceRule;
+use crate::{DeviceRule, LimitError};
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -114,6 +114,31 @@ pub enum Error {
         source: Errno,
     },
 
+    /// A limit cannot be set.
+    #[error(transparent)]
+    Limit(Box<LimitError>),
+
+    /// The cgroup was there and is not any more.
+    #[error("cgroup {} is gone: somebody else has removed it", path.display())]
+    Gone {
+        /// The cgroup's directory.
+        path: PathBuf,
+    },
+
+    /// A limit was refused, and those that had been set before it have their old values again.
+    #[error("no limit was changed")]
+    Undone(#[source] Box<Error>),
+
+    /// A limit was refused, and some that had been set before it could not be given their old values.
+    #[error("only some limits were changed: {} could not be given the old values again", list(changed))]
+    NotUndone {
+        /// Why it was to be undone.
+        #[source]
+        cause: Box<Error>,
+        /// The files that say something new.
+        changed: Vec<PathBuf>,
+    },
+
     /// There is nothing that could hold the cgroup's processes still.
     #[error(
         "the container has no cgroup that can be frozen: there is no freezer hierarchy, and no cgroup v2 of Linux 5.2 or later"
@@ -189,6 +214,8 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
+            Self::Undone(cause) | Self::NotUndone { cause, .. } => cause.errno(),
+            Self::Limit(error) => error.errno(),
             Self::Make { source, .. }
             | Self::Remove { source, .. }
             | Self::Open { source, .. }
@@ -200,5 +227,16 @@ impl Error {
             | Self::Signal { source, .. } => Some(*source),
             _ => None,
         }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+    paths.join(", ")
+}
+
+impl From<LimitError> for Error {
+    fn from(error: LimitError) -> Self {
+        Self::Limit(Box::new(error))
     }
 }

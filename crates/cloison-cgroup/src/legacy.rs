@@ -1,6 +1,7 @@
 //! The v1 cgroup: a directory in each hierarchy, and on hybrid machines one in the v2 hierarchy beside them.
 
 mod cpuset;
+pub(crate) mod limits;
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,10 @@ use crate::entry::{Entry, Tasks};
 use crate::error::{Error, Result};
 use crate::files::open_to_write;
 use crate::freezer::Freezer;
+use crate::limits::Terms;
 use crate::make::Made;
 use crate::patience::Patience;
+use crate::resources::Resources;
 use crate::signal::send_to_all;
 use crate::unified;
 use crate::{processes, tree};
@@ -52,6 +55,10 @@ impl Cgroup for Legacy {
         let mut made = Made::default();
         let created = self.create_noting(&mut made);
         made.kept_if_ok(created)
+    }
+
+    fn apply(&self, resources: &Resources, terms: Terms) -> Result<Vec<Error>> {
+        crate::limits::set(self, limits::settings(resources)?, terms)
     }
 
     fn apply_devices(&self, rules: &[DeviceRule]) -> Result<()> {

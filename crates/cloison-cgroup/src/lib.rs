@@ -32,7 +32,7 @@
 //! | `unified`, `legacy`, `disabled` | the drivers |
 //! | `entry` | how a process gets in |
 //! | `devices` | device rules: their shortest form, the v1 files, the v2 program |
-//! | `resources` | limits as data |
+//! | `resources`, `limits` | limits as data; writing them, and taking back what was written |
 //! | `make`, `tree`, `patience` | making directories; walking and removing them; waiting for the last process |
 //! | `processes`, `signal`, `freezer` | who is inside, signalling all of them, and holding them still |
 //! | `procfs`, `files` | parsing `/proc`; reading and writing small files |
@@ -45,6 +45,7 @@ mod files;
 mod freezer;
 mod layout;
 mod legacy;
+mod limits;
 mod make;
 mod path;
 mod patience;
@@ -62,11 +63,12 @@ pub use entry::Entry;
 pub use error::{Error, Result};
 pub use layout::{Hierarchy, Layout, Mode};
 pub use legacy::{Directory, Legacy};
+pub use limits::{LimitError, Terms};
 pub use path::CgroupPath;
 pub use record::Record;
 pub use resources::{
     BlockDevice, BlockIo, Cpu, HugepageLimit, InterfacePriority, Limit, Memory, Network, Rdma, Resources,
-    Throttle, WeightDevice,
+    SwapError, Throttle, WeightDevice,
 };
 pub use rustix::process::Signal;
 pub use unified::Unified;
@@ -80,6 +82,16 @@ pub trait Cgroup: std::fmt::Debug {
     /// [`Error::NotEmpty`] and [`Error::Frozen`] for a cgroup that was there before and cannot be used;
     /// [`Error::Make`], [`Error::Read`] and [`Error::Write`] when the kernel refuses.
     fn create(&self) -> Result<()>;
+
+    /// Sets the limits that `resources` has, and leaves the others as they are. Gives the limits that do not hold, each as
+    /// the error that names it, which only lenient [`Terms`] allow.
+    ///
+    /// To change limits of memory or swap, both have to be in `resources` ([`Resources::completed`]).
+    ///
+    /// # Errors
+    /// [`Error::Limit`] with the reason, [`Error::Gone`], [`Error::Read`]. Where `terms` want it undone, one of these is in
+    /// [`Error::Undone`] or [`Error::NotUndone`].
+    fn apply(&self, resources: &Resources, terms: Terms) -> Result<Vec<Error>>;
 
     /// Makes the cgroup allow the devices that `rules` allow, and no others; a list without rules denies all of them. May
     /// be called again for a running container: what both lists allow stays allowed meanwhile, but for a v1 cgroup

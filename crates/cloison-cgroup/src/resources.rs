@@ -6,10 +6,16 @@
 //! [`Limit::Max`]. Values are those of the specification (shares, swap with memory), which each driver turns into what its
 //! kernel interface wants. [Device rules](crate::DeviceRule) are apart.
 
+mod convert;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use convert::SwapError;
+
+use crate::limits::Setting;
 
 /// All limits of a cgroup.
 ///
@@ -233,8 +239,37 @@ impl Resources {
         *self == Self::default()
     }
 
+    /// What has to be true before the first process is in the cgroup, and what need not, and may be in its way: it decides
+    /// from the beginning where the process runs and whether it may be a real-time one, but how much it may use is for the
+    /// program, not for what makes ready for it.
+    #[must_use]
+    pub fn split(&self) -> (Self, Self) {
+        let Cpu { realtime_runtime, realtime_period, cpus, mems, .. } = self.cpu.clone();
+        let first = Cpu { realtime_runtime, realtime_period, cpus, mems, ..Cpu::default() };
+        let mut rest = self.clone();
+        rest.cpu.realtime_period = None;
+        rest.cpu.realtime_runtime = None;
+        rest.cpu.cpus = None;
+        rest.cpu.mems = None;
+        (Self { cpu: first, ..Self::default() }, rest)
+    }
+
+    /// This change of `all`, which it has been [merged](Self::merge) into, with what it cannot be without: the limits of
+    /// memory and of memory and swap together.
+    #[must_use]
+    pub fn completed(&self, all: &Self) -> Self {
+        let mut complete = self.clone();
+        if self.memory.limit.is_some() || self.memory.swap.is_some() {
+            complete.memory.limit = all.memory.limit;
+            complete.memory.swap = all.memory.swap;
+            complete.memory.check_before_update = all.memory.check_before_update;
+        }
+        complete
+    }
+
     /// Takes over all that `change` sets; the rest stays as it is. In lists and maps, entries for the same device, size or
-    /// name are replaced.
+    /// name are replaced. Memory without a limit takes that of memory and swap together with it, unless `change` sets
+    /// that too.
     pub fn merge(&mut self, change: &Self) {
         self.memory.merge(&change.memory);
         self.cpu.merge(&change.cpu);
@@ -250,6 +285,10 @@ impl Resources {
 
 impl Memory {
     fn merge(&mut self, change: &Self) {
+        // On v1 a sum with a limit cannot be while a part has none, and whoever takes the one away means both.
+        if change.limit == Some(Limit::Max) && change.swap.is_none() {
+            self.swap = Some(Limit::Max);
+        }
         replace(&mut self.limit, change.limit.as_ref());
         replace(&mut self.reservation, change.reservation.as_ref());
         replace(&mut self.swap, change.swap.as_ref());
@@ -294,6 +333,19 @@ fn replace<T: Clone>(value: &mut Option<T>, change: Option<&T>) {
 fn replace_entries<T: Clone, K: PartialEq>(list: &mut Vec<T>, change: &[T], key: impl Fn(&T) -> K) {
     list.retain(|one| !change.iter().any(|new| key(new) == key(one)));
     list.extend_from_slice(change);
+}
+
+/// `rdma.max`, which is the same on v1 and v2.
+pub(crate) fn rdma(resources: &Resources) -> impl Iterator<Item = Setting> {
+    resources.rdma.iter().filter_map(|(name, limits)| {
+        let words = [("hca_handle", limits.hca_handles), ("hca_object", limits.hca_objects)];
+        let words: Vec<String> =
+            words.iter().filter_map(|(word, limit)| limit.map(|limit| format!("{word}={limit}"))).collect();
+        let escaped = name.replace('~', "~0").replace('/', "~1");
+        let value = format!("{name} {}", words.join(" "));
+        let setting = Setting::new(format!("rdma/{escaped}"), "rdma", "rdma.max", value);
+        (!words.is_empty()).then(|| setting.keyed(name, "hca_handle=max hca_object=max"))
+    })
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -1,6 +1,7 @@
 //! The v2 cgroup: one directory.
 
 mod controllers;
+mod limits;
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +16,10 @@ use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::files::{read_value, write_value};
 use crate::freezer::Freezer;
+use crate::limits::Terms;
 use crate::make::Made;
 use crate::patience::Patience;
+use crate::resources::Resources;
 use crate::signal::send_to_all;
 use crate::{processes, tree};
 
@@ -34,6 +37,10 @@ impl Cgroup for Unified {
         let mut made = Made::default();
         let created = self.create_noting(&mut made);
         made.kept_if_ok(created)
+    }
+
+    fn apply(&self, resources: &Resources, terms: Terms) -> Result<Vec<Error>> {
+        crate::limits::set(self, limits::settings(resources, &self.directory)?, terms)
     }
 
     fn apply_devices(&self, rules: &[DeviceRule]) -> Result<()> {
