@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::limits::{self, Place, Setting, Terms};
 use crate::resources::Resources;
 use crate::{Cgroup, legacy};
+use crate::oom::OomWatch;
+use crate::stats::{Stats, Subjects};
 
 /// The cgroup of a container that has none of its own (`--cgroup-manager disabled`): making and removing it is
 /// nothing, and nobody is in it, so its processes must be found by other means.
@@ -62,6 +64,14 @@ impl Cgroup for Disabled {
 
     fn kill_all(&self, _signal: Signal) -> Result<()> {
         Ok(())
+    }
+
+    fn stats(&self, _of: Subjects) -> Result<Stats> {
+        Ok(Stats::default())
+    }
+
+    fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        Ok(None)
     }
 
     fn remove(&self) -> Result<()> {

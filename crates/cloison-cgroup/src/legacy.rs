@@ -17,9 +17,11 @@ use crate::files::open_to_write;
 use crate::freezer::Freezer;
 use crate::limits::Terms;
 use crate::make::Made;
+use crate::oom::OomWatch;
 use crate::patience::Patience;
 use crate::resources::Resources;
 use crate::signal::send_to_all;
+use crate::stats::{Stats, Subjects};
 use crate::unified;
 use crate::{processes, tree};
 
@@ -129,6 +131,23 @@ impl Cgroup for Legacy {
             held.freeze();
         }
         send_to_all(census, signal)
+    }
+
+    fn stats(&self, of: Subjects) -> Result<Stats> {
+        let mut stats = Stats::default();
+        if let Some(directory) = &self.unified {
+            stats.read_unified(directory, of)?;
+        }
+        stats.read_legacy(self, of)?;
+        Ok(stats)
+    }
+
+    fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        match (self.of("memory"), &self.unified) {
+            (Some(directory), _) => OomWatch::legacy(directory),
+            (None, Some(directory)) => OomWatch::unified(directory),
+            (None, None) => Ok(None),
+        }
     }
 
     fn remove(&self) -> Result<()> {

@@ -35,6 +35,7 @@
 //! | `resources`, `limits` | limits as data; writing them, and taking back what was written |
 //! | `make`, `tree`, `patience` | making directories; walking and removing them; waiting for the last process |
 //! | `processes`, `signal`, `freezer` | who is inside, signalling all of them, and holding them still |
+//! | [`stats`], `oom` | what the kernel counts; hearing of processes that are killed for want of memory |
 //! | `procfs`, `files` | parsing `/proc`; reading and writing small files |
 
 mod devices;
@@ -47,6 +48,7 @@ mod layout;
 mod legacy;
 mod limits;
 mod make;
+mod oom;
 mod path;
 mod patience;
 mod processes;
@@ -54,6 +56,7 @@ mod procfs;
 mod record;
 mod resources;
 mod signal;
+pub mod stats;
 mod tree;
 mod unified;
 
@@ -64,6 +67,7 @@ pub use error::{Error, Result};
 pub use layout::{Hierarchy, Layout, Mode};
 pub use legacy::{Directory, Legacy};
 pub use limits::{LimitError, Terms};
+pub use oom::OomWatch;
 pub use path::CgroupPath;
 pub use record::Record;
 pub use resources::{
@@ -71,6 +75,7 @@ pub use resources::{
     SwapError, Throttle, WeightDevice,
 };
 pub use rustix::process::Signal;
+pub use stats::{Stats, Subjects};
 pub use unified::Unified;
 
 /// A container's cgroup, on whatever the machine has.
@@ -150,6 +155,18 @@ pub trait Cgroup: std::fmt::Debug {
     /// [`Error::Signal`] when one process refuses (the others have been signalled), [`Error::Forking`] when new ones
     /// appear without end.
     fn kill_all(&self, signal: Signal) -> Result<()>;
+
+    /// What the kernel counts of what was asked for. A cgroup that is gone has no statistics.
+    ///
+    /// # Errors
+    /// [`Error::Open`] and [`Error::Read`] for files that are there and cannot be read.
+    fn stats(&self, of: Subjects) -> Result<Stats>;
+
+    /// Watches for processes that are killed for want of memory; none where the kernel does not count memory here.
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::Read`] and [`Error::Write`].
+    fn watch_oom(&self) -> Result<Option<OomWatch>>;
 
     /// Removes the cgroup with its sub-cgroups, but none above it; waits up to two seconds for killed processes to
     /// leave. That it is gone already is success.

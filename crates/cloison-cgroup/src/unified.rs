@@ -18,9 +18,11 @@ use crate::files::{read_value, write_value};
 use crate::freezer::Freezer;
 use crate::limits::Terms;
 use crate::make::Made;
+use crate::oom::OomWatch;
 use crate::patience::Patience;
 use crate::resources::Resources;
 use crate::signal::send_to_all;
+use crate::stats::{Stats, Subjects};
 use crate::{processes, tree};
 
 /// A cgroup of the v2 hierarchy.
@@ -82,6 +84,16 @@ impl Cgroup for Unified {
         let held = freezer.thawed_in_the_end();
         held.freeze();
         send_to_all(&self.directory, signal)
+    }
+
+    fn stats(&self, of: Subjects) -> Result<Stats> {
+        let mut stats = Stats::default();
+        stats.read_unified(&self.directory, of)?;
+        Ok(stats)
+    }
+
+    fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        OomWatch::unified(&self.directory)
     }
 
     fn remove(&self) -> Result<()> {
