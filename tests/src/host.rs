@@ -68,3 +68,18 @@ pub fn kernel() -> (u32, u32) {
     let mut next = || numbers.next().and_then(Result::ok).expect("a kernel release starts with two numbers");
     (next(), next())
 }
+
+/// The directory of a process's cgroup in the hierarchy of a controller, as the host sees it; none where the machine has no such
+/// hierarchy. On a machine with v2 alone it is the one cgroup, whatever the controller.
+pub fn cgroup_of(pid: u32, controller: &str) -> Option<PathBuf> {
+    let table = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process lives");
+    let find = |wanted: &str| {
+        let mut lines = table.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+        lines.find(|(names, _)| names.split(',').any(|name| name == wanted)).map(|(_, path)| path)
+    };
+    let (mount, path) = match cgroup_layout() {
+        CgroupLayout::V2 => (PathBuf::from("/sys/fs/cgroup"), find("")?),
+        CgroupLayout::V1 => (Path::new("/sys/fs/cgroup").join(controller), find(controller)?),
+    };
+    Some(mount.join(path.trim_start_matches('/')))
+}

@@ -9,10 +9,10 @@ use crate::devices::{DeviceRule, Policy};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::limits::{self, Place, Setting, Terms};
-use crate::resources::Resources;
-use crate::{Cgroup, legacy};
 use crate::oom::OomWatch;
+use crate::resources::Resources;
 use crate::stats::{Stats, Subjects};
+use crate::{Cgroup, legacy};
 
 /// The cgroup of a container that has none of its own (`--cgroup-manager disabled`): making and removing it is
 /// nothing, and nobody is in it, so its processes must be found by other means.

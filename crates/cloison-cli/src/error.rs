@@ -72,6 +72,9 @@ pub(crate) enum Error {
     /// A value has no form as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
+    /// The host's `ps` tells nothing about the container.
+    #[error(transparent)]
+    Ps(#[from] crate::commands::PsError),
     /// The throw-away root file system of `try` could not be made.
     #[error(transparent)]
     Try(#[from] crate::commands::TryError),

@@ -8,6 +8,7 @@
 //! | `args` | the options before the command, and what a usage error says |
 //! | `argv` | Go's ways of writing a command line |
 //! | `commands` | one file a command |
+//! | `duration` | lengths of time |
 //! | `error`, `report`, `hint` | what can go wrong, how it is told, and what to do about it |
 //! | `log` | where log lines go |
 //! | `root` | where containers are kept |
@@ -17,6 +18,7 @@
 mod args;
 mod argv;
 mod commands;
+mod duration;
 mod error;
 mod hint;
 mod log;

@@ -2,10 +2,12 @@
 
 mod create;
 mod delete;
+mod events;
 mod features;
 mod kill;
 mod list;
 mod plan;
+mod ps;
 mod run;
 mod spec;
 mod start;
@@ -22,6 +24,7 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 
 use crate::error::Error;
 
+pub(crate) use ps::PsError;
 pub(crate) use try_command::TryError;
 
 /// A command with its options.
@@ -44,6 +47,10 @@ pub(crate) enum Command {
     Delete(delete::Delete),
     /// list the containers below the root
     List(list::List),
+    /// list the processes of a container
+    Ps(ps::Ps),
+    /// print what a container uses, and when it runs out of memory, as JSON
+    Events(events::Events),
     /// write a config.json to start from
     Spec(spec::Spec),
     /// print what this runtime can do as JSON
@@ -68,6 +75,8 @@ impl Command {
             Self::Kill(command) => command.run(runtime),
             Self::Delete(command) => command.run(runtime),
             Self::List(command) => command.run(runtime, root_is_given),
+            Self::Ps(command) => command.run(runtime),
+            Self::Events(command) => command.run(runtime),
             Self::Spec(command) => command.run(),
             Self::Features(_) => features::Features::run(),
             Self::Plan(command) => command.run(runtime),

@@ -111,6 +111,14 @@ pub enum Error {
     /// There is no process to send a signal to. Engines look for these words.
     #[error("container not running")]
     NotRunning,
+    /// There is nothing to tell of a container that has stopped.
+    #[error("container with id {0} is not running")]
+    NotRunningById(ContainerId),
+    /// The container was made without a cgroup, by which its processes could be told from others.
+    #[error(
+        "container {0} has no cgroup (it was made with --cgroup-manager disabled), so its processes are not known"
+    )]
+    NoCgroup(ContainerId),
     /// The container has to be stopped before it is deleted, or deleted by force.
     #[error("cannot delete container {id} that is not stopped: {status}")]
     NotStopped {

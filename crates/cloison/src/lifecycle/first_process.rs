@@ -1,6 +1,6 @@
 //! A container's first process, by a descriptor.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use cloison_linux::process::{pidfd_open, send_signal};
@@ -61,6 +61,13 @@ impl FirstProcess {
     /// The process's id.
     pub(super) fn pid(&self) -> i32 {
         self.pid
+    }
+}
+
+impl AsFd for FirstProcess {
+    /// The pidfd, which is readable once the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 }
 
