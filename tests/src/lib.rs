@@ -16,6 +16,7 @@
 //! assert_eq!(output.ok(), "ship\n");
 //! ```
 //!
+//! - [`agent`]: one that answers the calls a seccomp filter tells of
 //! - [`sandbox`]: the directory, names and commands of one test
 //! - [`bundle`]: `config.json` and its root file system
 //! - [`rootfs`]: where root file systems come from
@@ -27,6 +28,7 @@
 //! - [`host`]: what this machine can do
 //! - [`skip`]: tests that cannot run here say so
 
+pub mod agent;
 pub mod bundle;
 pub mod container;
 pub mod host;
@@ -38,6 +40,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod skip;
 
+pub use agent::Agent;
 pub use bundle::Bundle;
 pub use container::Container;
 pub use output::Output;

@@ -1,6 +1,6 @@
 //! Processes: made with `clone3(2)`, held by a pidfd, known by pid and start time.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -29,6 +29,13 @@ pub struct CloneRequest<'a> {
     /// The child becomes a child of the caller's parent (`CLONE_PARENT`), which gets the signal that the
     /// caller would have sent.
     pub as_sibling: bool,
+}
+
+/// A copy, close-on-exec, of the descriptor that has this number in another process (`pidfd_getfd(2)`, Linux 5.6).
+///
+/// `EPERM` where the caller may not trace that process (ptrace(2)), `EBADF` where it has no such descriptor.
+pub fn take_descriptor(process: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd> {
+    rustix::process::pidfd_getfd(process, number, rustix::process::PidfdGetfdFlags::empty())
 }
 
 /// In which of the two processes [`clone3`] came back.

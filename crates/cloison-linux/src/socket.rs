@@ -112,6 +112,15 @@ pub fn connect_stream(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
     Ok(stream)
 }
 
+/// Connects to the `SOCK_STREAM` socket of this name in the abstract namespace (unix(7)), which is that of the caller's network.
+/// `ECONNREFUSED` where nobody listens.
+pub fn connect_abstract(name: &[u8]) -> Result<OwnedFd> {
+    let address = SocketAddrUnix::new_abstract_name(name)?;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    retry_on_intr(|| rustix::net::connect(&stream, &address))?;
+    Ok(stream)
+}
+
 fn seqpacket() -> Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }

@@ -219,6 +219,7 @@ fn nothing_is_left_open_for_the_program_and_its_limits_hold() {
                 let program = LaunchProgram { candidates: vec![c"/bin/sh".to_owned()] };
                 let script = c"echo /proc/self/fd/* $(ulimit -Sn) $(ulimit -Hn)".to_owned();
                 let errno = Linux.launch(Launch {
+                    early: Vec::new(),
                     steps: vec![LaunchStep::CloseFrom(3), LaunchStep::Limit(Resource::Nofile, limit)],
                     program,
                     args: vec![c"sh".to_owned(), c"-c".to_owned(), script],
@@ -255,7 +256,17 @@ fn switch_works_in_a_user_namespace_of_an_unprivileged_user() {
         let args = vec![c"true".to_owned()];
         let (report, handshake, wait) = (None, None, None);
         let env = vec![];
-        let launch = Launch { steps: vec![], program, args, env, report, handshake, wait, pad: Some(pad) };
+        let launch = Launch {
+            early: vec![],
+            steps: vec![],
+            program,
+            args,
+            env,
+            report,
+            handshake,
+            wait,
+            pad: Some(pad),
+        };
         at("launch", Err(Linux.launch(launch)))
     });
 }

@@ -66,11 +66,11 @@ pub use syscalls::{KERNEL, Syscall};
 #[non_exhaustive]
 pub enum Error {
     /// The runtime itself would have to be answered by a listener that it has not told of the filter yet.
-    #[error("SCMP_ACT_NOTIFY cannot be the default action: the runtime could not hand over the listener")]
+    #[error("SCMP_ACT_NOTIFY cannot be used as default action: the runtime could not hand over the listener")]
     NotifyByDefault,
     /// As above, for the one call that matters.
     #[error(
-        "SCMP_ACT_NOTIFY cannot be used for write (rule {rule}): the runtime could not hand over the listener"
+        "SCMP_ACT_NOTIFY cannot be used for the write syscall (rule {rule}): the runtime could not hand over the listener"
     )]
     NotifyOfWrite {
         /// The rule, counted from 0.

@@ -142,6 +142,7 @@ fn child_has_a_pid_that_nobody_can_have() {
 fn launch_is_recorded_with_its_steps() {
     let kernel = Fake::new();
     let launch = Launch {
+        early: Vec::new(),
         steps: vec![LaunchStep::SetGid(1), LaunchStep::SetUid(2)],
         program: LaunchProgram { candidates: vec![CString::new("/bin/true").unwrap()] },
         args: Vec::new(),

@@ -46,6 +46,8 @@ pub use pad::{exe_switch_supported, prepare_pad};
 /// Everything between "ready" and the container's program.
 #[derive(Debug)]
 pub struct Launch {
+    /// What is done before the [`Wait`], and after the handshake, in this order.
+    pub early: Vec<LaunchStep>,
     /// What is done before `execve(2)`, in this order.
     pub steps: Vec<LaunchStep>,
     /// What is executed.
@@ -59,7 +61,7 @@ pub struct Launch {
     pub report: Option<OwnedFd>,
     /// What is said and heard before the first step.
     pub handshake: Option<Handshake>,
-    /// What is waited for before the first step, and after the handshake.
+    /// What is waited for before the first of the steps, and after the handshake and the early steps.
     pub wait: Option<Wait>,
     /// What [`prepare_pad`] gave. Without one, the steps run from the caller's own executable, which must
     /// then be [sealed](crate::sealed).
@@ -72,6 +74,18 @@ pub struct Launch {
 pub struct Handshake {
     /// The byte that is sent.
     pub say: u8,
+    /// The byte that must come.
+    pub hear: u8,
+}
+
+/// The listener of a filter goes to whoever reads the reports.
+///
+/// What is sent is a packet of four bytes, the number of the listener's descriptor in this process in the
+/// machine's byte order: with `pidfd_getfd(2)` (Linux 5.6) the reader can take it. `write(2)` is the only call
+/// that must not wait for the listener's answer. A packet of one byte must come back, and the descriptor is
+/// closed. Where another answer or none comes, the process ends with exit status 127.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handover {
     /// The byte that must come.
     pub hear: u8,
 }
@@ -137,8 +151,11 @@ pub enum LaunchStep {
     Seccomp {
         /// The program.
         filter: Vec<SockFilter>,
-        /// `SECCOMP_FILTER_FLAG_*`, but not `NEW_LISTENER`, whose descriptor nobody would take.
+        /// `SECCOMP_FILTER_FLAG_*`.
         flags: u32,
+        /// There with the flag [`NEW_LISTENER`](crate::seccomp::NEW_LISTENER), and only then: who takes the
+        /// listener.
+        listener: Option<Handover>,
     },
     /// `rt_sigaction(2)` of every signal to its default. `execve` itself does so with handlers, and leaves
     /// what is ignored ignored.
@@ -177,8 +194,8 @@ pub struct SockFilter {
 /// Does all of a [`Launch`]. Gives back only an error from before the first step; later ones are
 /// [reported](Failure).
 ///
-/// `EINVAL` where there is no candidate, a filter is too long, or a handshake or a wait have no descriptor to
-/// report on; `ENOMEM`.
+/// `EINVAL` where there is no candidate, a filter is too long, or a handshake, a wait or a listener have no
+/// descriptor to report on; `ENOMEM`.
 pub fn launch(launch: &Launch) -> Errno {
     match &launch.pad {
         #[cfg(target_arch = "x86_64")]
@@ -216,7 +233,7 @@ pub enum FailedAt {
     Handshake,
     /// Preparing the [`Wait`]. Waiting itself does not fail.
     Wait,
-    /// The step at this place in [`Launch::steps`].
+    /// The step at this place in [`Launch::early`] and, after those, [`Launch::steps`].
     Step(usize),
     /// The candidate at this place in [`LaunchProgram::candidates`], which all were tried.
     Program(usize),
@@ -241,7 +258,7 @@ impl FailedAt {
         }
     }
 
-    /// In words, for an error message; `steps` and `program` are those of the [`Launch`].
+    /// In words, for an error message; `steps` (the early ones first) and `program` are those of the [`Launch`].
     pub fn describe(self, steps: &[LaunchStep], program: &LaunchProgram) -> String {
         match self {
             Self::Unmap => "unmap the runtime's memory".to_owned(),
@@ -295,7 +312,7 @@ impl fmt::Display for LaunchStep {
             Self::ClearAmbient => f.write_str("clear the ambient capabilities"),
             Self::RaiseAmbient(set) => write!(f, "raise the ambient capabilities {set}"),
             Self::NoNewPrivileges => f.write_str("refuse new privileges"),
-            Self::Seccomp { filter, flags } => {
+            Self::Seccomp { filter, flags, .. } => {
                 write!(f, "load a seccomp filter of {} instructions, flags {flags:#x}", filter.len())
             }
             Self::ResetSignals => f.write_str("reset all signals to their default"),
@@ -333,6 +350,9 @@ impl fmt::Display for Launch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(Handshake { say, hear }) = self.handshake {
             write!(f, "say {:?}, hear {:?}; ", char::from(say), char::from(hear))?;
+        }
+        for step in &self.early {
+            write!(f, "{step}; ")?;
         }
         if let Some(wait) = &self.wait {
             write!(f, "wait for {:?}; ", char::from(wait.hear))?;

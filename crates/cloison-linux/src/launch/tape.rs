@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::process::{Resource, Rlimit};
 
-use super::{Launch, LaunchStep, SockFilter, TAG_PROGRAM};
+use super::wait::EXIT_STATUS;
+use super::{Handover, Launch, LaunchStep, SockFilter, TAG_PROGRAM};
 #[cfg(target_arch = "x86_64")]
 use super::{TAG_SWITCH, TAG_UNMAP};
 use crate::Result;
@@ -42,11 +43,13 @@ pub(super) const POLICY_CANDIDATE: u32 = 1;
 pub(super) const POLICY_END: u32 = 2;
 /// The result, a descriptor, becomes the first argument of the next two calls. A failure jumps.
 pub(super) const POLICY_DESCRIPTOR: u32 = 3;
+/// The result, a descriptor, goes to where the fourth argument points, in four bytes.
+pub(super) const POLICY_STORE: u32 = 4;
 /// Goes on with a jump if one byte was read to where the second argument points, and it is the fourth
 /// argument; otherwise with the next entry.
-pub(super) const POLICY_HEAR: u32 = 4;
+pub(super) const POLICY_HEAR: u32 = 5;
 /// Jumps, whatever the result.
-pub(super) const POLICY_JUMP: u32 = 5;
+pub(super) const POLICY_JUMP: u32 = 6;
 
 /// `struct prctl_mm_map` of linux/prctl.h.
 #[repr(C)]
@@ -76,6 +79,8 @@ pub(super) struct Tape {
     entries: Vec<Entry>,
     /// Which arguments are places in `data`: entry, argument.
     relocated_arguments: Vec<(usize, usize)>,
+    /// Which arguments are the addresses of first arguments: entry, argument, the other entry.
+    relocated_entries: Vec<(usize, usize, usize)>,
     data: Vec<u8>,
     /// Which eight bytes in `data` are places in `data`.
     relocated_data: Vec<usize>,
@@ -93,13 +98,15 @@ pub(super) struct Tape {
 pub(super) enum Argument {
     Value(u64),
     Data(Place),
+    /// The address of the first argument of the entry at this place.
+    FirstOf(usize),
 }
 
 /// Where something lies in the data.
 #[derive(Clone, Copy)]
 pub(super) struct Place(usize);
 
-use Argument::{Data, Value};
+use Argument::{Data, FirstOf, Value};
 
 #[cfg(target_arch = "x86_64")]
 impl Tape {
@@ -164,9 +171,13 @@ impl Tape {
     /// Writes down the steps and the program. `EINVAL` where there is no candidate or a filter is too long.
     pub(super) fn launch(&mut self, launch: &Launch) -> Result<()> {
         let report = launch.report.as_ref().map(|report| report.as_raw_fd().unsigned_abs());
-        self.prepare_and_wait(launch)?;
-        for (place, step) in launch.steps.iter().enumerate() {
+        self.prepare(launch)?;
+        for (place, step) in launch.early.iter().enumerate() {
             self.step(place as u32, step, report)?;
+        }
+        self.wait_for_start(launch)?;
+        for (place, step) in launch.steps.iter().enumerate() {
+            self.step((launch.early.len() + place) as u32, step, report)?;
         }
         if launch.program.candidates.is_empty() {
             return Err(Errno::INVAL);
@@ -210,7 +221,12 @@ impl Tape {
                 }
             }
             LaunchStep::NoNewPrivileges => self.prctl(tag, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
-            LaunchStep::Seccomp { filter, flags } => self.seccomp(tag, filter, *flags)?,
+            LaunchStep::Seccomp { filter, flags, listener } => {
+                self.seccomp(tag, filter, *flags)?;
+                if let Some(Handover { hear }) = listener {
+                    self.hand_over(tag, *hear, report.ok_or(Errno::INVAL)?);
+                }
+            }
             LaunchStep::ResetSignals => self.reset_signals(tag),
             LaunchStep::SetSignalMask(set) => {
                 let set = self.bytes(&set.bits().to_ne_bytes());
@@ -278,6 +294,22 @@ impl Tape {
         Ok(())
     }
 
+    /// What follows the call that gives a listener: its number goes to the argument of the call that closes it
+    /// in the end, and is sent from there.
+    fn hand_over(&mut self, tag: u32, hear: u8, report: u32) {
+        let report = Value(report.into());
+        let loading = self.entries.len() - 1;
+        let close = loading + 4;
+        self.relocated_entries.push((loading, 3, close));
+        self.last_policy(POLICY_STORE);
+        self.call(tag, libc::SYS_write, &[report, FirstOf(close), Value(4)]);
+        self.hear(tag, report, hear, 2);
+        self.call(tag, libc::SYS_exit_group, &[Value(EXIT_STATUS)]);
+        self.call(tag, libc::SYS_close, &[Value(0)]);
+        // Where it may not be closed, `execve` does it.
+        self.last_jump(POLICY_JUMP, 1);
+    }
+
     fn reset_signals(&mut self, tag: u32) {
         // A whole structure of zeros is the default action, on every architecture.
         let action = self.reserve(64);
@@ -303,6 +335,10 @@ impl Tape {
                 Data(Place(offset)) => {
                     self.relocated_arguments.push((self.entries.len(), place));
                     *offset as u64
+                }
+                FirstOf(entry) => {
+                    self.relocated_entries.push((self.entries.len(), place, *entry));
+                    0
                 }
             };
         }
@@ -367,7 +403,7 @@ impl Tape {
         }?;
         #[cfg(target_arch = "x86_64")]
         self.unmap_all_but(start as usize..start as usize + size);
-        self.relocate((start as usize + entries_size) as u64);
+        self.relocate(start as u64, (start as usize + entries_size) as u64);
         // SAFETY: the new memory is as long as both, is nobody else's, and is aligned to a page.
         unsafe {
             ptr::copy_nonoverlapping(self.entries.as_ptr(), start.cast(), self.entries.len());
@@ -380,8 +416,12 @@ impl Tape {
         Ok(start.cast())
     }
 
-    /// Turns places in the data into addresses.
-    fn relocate(&mut self, data: u64) {
+    /// Turns places among the entries and in the data into addresses.
+    fn relocate(&mut self, entries: u64, data: u64) {
+        for (entry, argument, other) in &self.relocated_entries {
+            let offset = other * size_of::<Entry>() + std::mem::offset_of!(Entry, arguments);
+            self.entries[*entry].arguments[*argument] = entries + offset as u64;
+        }
         for (entry, argument) in &self.relocated_arguments {
             self.entries[*entry].arguments[*argument] += data;
         }

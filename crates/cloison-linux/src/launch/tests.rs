@@ -1,5 +1,6 @@
 //! Launches real programs from forked children.
 
+mod listening;
 mod waiting;
 
 use std::fs;
@@ -66,6 +67,7 @@ fn spawn(pad: Option<OwnedFd>, steps: Vec<LaunchStep>, candidates: &[&str], args
     let (output, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let (report, report_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let what = Launch {
+        early: Vec::new(),
         steps,
         program: LaunchProgram { candidates: strings(candidates) },
         args: strings(args),
@@ -211,6 +213,7 @@ fn program_has_the_credentials_of_the_steps() {
         LaunchStep::Seccomp {
             filter: vec![SockFilter { code: 6, k: 0x7fff_0000, ..SockFilter::default() }],
             flags: 0,
+            listener: None,
         },
     ];
     for (status, report, _) in both_ways(&steps, &["/bin/cat"], &["cat", "/proc/self/status"]) {

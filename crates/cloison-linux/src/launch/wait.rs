@@ -14,12 +14,11 @@ use crate::Result;
 const REST_NANOSECONDS: u64 = 1_000_000;
 
 /// What a process ends with that nobody has given the right answer.
-const EXIT_STATUS: u64 = 127;
+pub(super) const EXIT_STATUS: u64 = 127;
 
 impl Tape {
-    /// Writes down the handshake and the wait of a launch. `EINVAL` where it has one of them, but no
-    /// descriptor.
-    pub(super) fn prepare_and_wait(&mut self, launch: &Launch) -> Result<()> {
+    /// Writes down the handshake of a launch, and what comes before it. `EINVAL` where there is no descriptor.
+    pub(super) fn prepare(&mut self, launch: &Launch) -> Result<()> {
         let report = launch.report.as_ref().map(AsFd::as_fd).ok_or(Errno::INVAL);
         if let Some(wait) = &launch.wait {
             self.close_all_but(wait, report?);
@@ -27,6 +26,12 @@ impl Tape {
         if let Some(handshake) = launch.handshake {
             self.handshake(handshake, report?);
         }
+        Ok(())
+    }
+
+    /// Writes down the wait of a launch. `EINVAL` where there is no descriptor.
+    pub(super) fn wait_for_start(&mut self, launch: &Launch) -> Result<()> {
+        let report = launch.report.as_ref().map(AsFd::as_fd).ok_or(Errno::INVAL);
         if let Some(wait) = &launch.wait {
             self.wait(wait, report?);
         }
@@ -71,7 +76,7 @@ impl Tape {
     }
 
     /// Reads one byte, and goes on `further` entries from here if it is the right one.
-    fn hear(&mut self, tag: u32, socket: Argument, right: u8, further: i32) {
+    pub(super) fn hear(&mut self, tag: u32, socket: Argument, right: u8, further: i32) {
         let byte = Data(self.bytes(&[0]));
         self.call(tag, libc::SYS_read, &[socket, byte, Value(1), Value(right.into())]);
         self.last_jump(POLICY_HEAR, further);

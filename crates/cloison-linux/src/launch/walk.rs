@@ -6,7 +6,9 @@ use std::os::fd::AsRawFd;
 use rustix::io::Errno;
 
 use super::Launch;
-use super::tape::{Entry, POLICY_CANDIDATE, POLICY_DESCRIPTOR, POLICY_END, POLICY_HEAR, POLICY_JUMP, Tape};
+use super::tape::{
+    Entry, POLICY_CANDIDATE, POLICY_DESCRIPTOR, POLICY_END, POLICY_HEAR, POLICY_JUMP, POLICY_STORE, Tape,
+};
 use crate::Result;
 use crate::raw::syscall;
 
@@ -43,6 +45,11 @@ unsafe fn walk(mut entry: *mut Entry, report: libc::c_int) -> ! {
                     // SAFETY: two calls follow this one.
                     unsafe { (*entry.add(next)).arguments[0] = descriptor as u64 };
                 }
+                1
+            }
+            (POLICY_STORE, Ok(descriptor)) => {
+                // SAFETY: points to the first argument of another entry.
+                unsafe { *(arguments[3] as *mut u64) = descriptor as u64 };
                 1
             }
             // SAFETY: one byte was read to there.

@@ -13,7 +13,9 @@ use std::ptr;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::Launch;
-use super::tape::{Entry, POLICY_CANDIDATE, POLICY_DESCRIPTOR, POLICY_END, POLICY_HEAR, POLICY_JUMP, Tape};
+use super::tape::{
+    Entry, POLICY_CANDIDATE, POLICY_DESCRIPTOR, POLICY_END, POLICY_HEAR, POLICY_JUMP, POLICY_STORE, Tape,
+};
 use crate::Result;
 use crate::raw::page_size;
 
@@ -40,6 +42,8 @@ global_asm!(
     "    je 31f",
     "    cmp rax, -4095",
     "    jae 4f",
+    "    cmp ecx, {store}",
+    "    je 33f",
     "    cmp ecx, {descriptor}",
     "    jne 3f",
     "    mov qword ptr [rbx + {size} + {arguments}], rax",
@@ -55,6 +59,8 @@ global_asm!(
     "    imul rax, rax, {size}",
     "    add rbx, rax",
     "    jmp 2b",
+    "33: mov dword ptr [r10], eax",
+    "    jmp 3b",
     // A call has failed.
     "4:  cmp ecx, {descriptor}",
     "    je 32b",
@@ -102,6 +108,7 @@ global_asm!(
     end = const POLICY_END,
     candidate = const POLICY_CANDIDATE,
     descriptor = const POLICY_DESCRIPTOR,
+    store = const POLICY_STORE,
     hear = const POLICY_HEAR,
     eacces = const libc::EACCES,
     enoent = const libc::ENOENT,
@@ -123,7 +130,8 @@ pub(super) fn machine_code() -> &'static [u8] {
 }
 
 // All above, which has no comparison of its own in the code.
-const _: () = assert!(POLICY_JUMP > POLICY_HEAR && POLICY_HEAR > POLICY_DESCRIPTOR);
+const _: () =
+    assert!(POLICY_JUMP > POLICY_HEAR && POLICY_HEAR > POLICY_STORE && POLICY_STORE > POLICY_DESCRIPTOR);
 
 /// Above the last address that a process has unless it asks for higher ones: the kernel's documentation,
 /// `arch/x86/x86_64/5level-paging.rst`.

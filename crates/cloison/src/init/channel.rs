@@ -2,11 +2,13 @@
 //! what it is.
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use cloison_linux::launch;
 use cloison_linux::socket::Message;
 use cloison_linux::{Errno, Kernel};
+
+use crate::plan::seccomp;
 
 /// What the runtime tells the init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +19,12 @@ pub enum ToInit {
     Committed,
     /// Start the program.
     Start,
+    /// The filter's listener is with the one who answers.
+    Listening,
 }
 
 impl ToInit {
-    const ALL: [Self; 3] = [Self::Mapped, Self::Committed, Self::Start];
+    const ALL: [Self; 4] = [Self::Mapped, Self::Committed, Self::Start, Self::Listening];
 
     /// What is sent for it.
     pub(super) fn byte(self) -> u8 {
@@ -28,6 +32,7 @@ impl ToInit {
             Self::Mapped => b'm',
             Self::Committed => b'c',
             Self::Start => b's',
+            Self::Listening => seccomp::LISTENING,
         }
     }
 
@@ -53,6 +58,8 @@ pub enum FromInit {
     Terminal(OwnedFd),
     /// Everything is made; only the program is missing.
     Ready,
+    /// The number that the init's listener has, of calls that its filter tells of.
+    Listener(RawFd),
     /// A step has failed, and the init is gone.
     Failed(Failure),
     /// A step of the launch has failed, and the init is gone.
@@ -131,6 +138,10 @@ impl FromInit {
         let Message { bytes, fd } = message;
         if let Some(failure) = launch::Failure::from_bytes(&bytes) {
             return Ok(Self::LaunchFailed(failure));
+        }
+        // By the launch, too, and of a length that no other message has.
+        if let Ok(four) = bytes.as_slice().try_into() {
+            return Ok(Self::Listener(RawFd::from_ne_bytes(four)));
         }
         let number =
             |bytes: &[u8]| bytes.get(1..5).and_then(|four| four.try_into().ok()).map(i32::from_le_bytes);
@@ -225,6 +236,16 @@ mod tests {
     }
 
     #[test]
+    fn four_bytes_are_the_number_of_a_listener() {
+        for number in [3, 0x7fff_ffff] {
+            match decode(&RawFd::to_ne_bytes(number), None) {
+                Ok(FromInit::Listener(told)) => assert_eq!(told, number),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn eight_bytes_are_a_report_of_the_launch_and_a_failure_is_never_as_short() {
         let report = [3_u32.to_le_bytes(), 13_u32.to_le_bytes()].concat();
         match decode(&report, None) {
@@ -248,9 +269,7 @@ mod tests {
 
     #[test]
     fn what_nobody_sends_is_a_protocol_error_and_never_a_panic() {
-        for bytes in
-            [&b"t"[..], b"p\x01\x02\x03\x04", b"f", b"f\x01\x02\x03", b"x", b"\0", b"rest of nothing"]
-        {
+        for bytes in [&b"t"[..], b"p\x01\x02\x03\x04", b"f", b"f\x01\x02", b"x", b"\0", b"rest of nothing"] {
             match decode(bytes, None) {
                 Err(Errno::PROTO) => {}
                 Ok(FromInit::Ready) => assert_eq!(bytes[0], READY),
@@ -274,6 +293,7 @@ mod tests {
                 Ok(FromInit::Terminal(_)) => proptest::prop_assert!(has_fd && first == TERMINAL),
                 Ok(FromInit::Process(_)) => proptest::prop_assert!(has_fd && first == PROCESS),
                 Ok(FromInit::LaunchFailed(_)) => proptest::prop_assert_eq!(bytes.len(), 8),
+                Ok(FromInit::Listener(_)) => proptest::prop_assert_eq!(bytes.len(), 4),
                 Ok(FromInit::End) => proptest::prop_assert!(false, "there is a message"),
                 Ok(FromInit::Ready | FromInit::Failed(_)) | Err(Errno::PROTO) => {}
                 Err(errno) => proptest::prop_assert!(false, "{}", errno),

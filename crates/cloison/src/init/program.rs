@@ -174,8 +174,13 @@ pub(super) fn launch(
         let close_from = plan.program.first_closed();
         Ok(Wait { listener, hear: ToInit::Start.byte(), keep, close_from })
     };
+    let (early, steps) = match inherited.start {
+        Some(_) => plan.program.launch_steps_around_wait(),
+        None => (Vec::new(), plan.program.launch_steps()),
+    };
     Ok(Launch {
-        steps: plan.program.launch_steps(),
+        early,
+        steps,
         program: LaunchProgram { candidates },
         args: plan.program.args.clone(),
         env,

@@ -13,13 +13,14 @@ use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, 
 
 use super::delete::destroy;
 use super::error::Doing as _;
+use super::listener::{self, Filtered};
 use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, preserved, sources};
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
 use crate::plan::action::{Action, HostAction, IdMapping};
 use crate::plan::{CgroupView, HostFacts, Options, Plan};
 use crate::spec::{self, Spec};
-use crate::state::{Container, Init, LAYOUT, LaterHooks, State, Store, Timestamp};
+use crate::state::{Container, Init, LAYOUT, LaterHooks, State, Status, Store, Timestamp};
 
 /// A container that is about to be: read, checked, planned. Nothing has been touched.
 #[derive(Debug)]
@@ -138,6 +139,8 @@ pub(super) struct Birth<'k> {
     /// The pid file, once it is written.
     pid_file: Option<PathBuf>,
     committed: bool,
+    /// The init waits for `start`.
+    waits: bool,
 }
 
 /// The init, and the socket to it.
@@ -195,6 +198,7 @@ impl<'k> Birth<'k> {
             terminal: None,
             pid_file: None,
             committed: false,
+            waits: begin == Begin::WhenStarted,
         };
         // Looked at before it is in the state: a crash from here on must not leave a state by which others' processes are killed.
         birth.refuse_foreign_cgroup()?;
@@ -394,7 +398,7 @@ impl<'k> Birth<'k> {
         match message {
             Ok(FromInit::Failed(failure)) => Error::Init(failure),
             Ok(FromInit::LaunchFailed(failure)) => {
-                Error::Launch(self.plan.program.describe(failure), failure.errno)
+                Error::Launch(self.plan.program.describe(failure, self.waits), failure.errno)
             }
             Ok(FromInit::End) => Error::InitDied,
             Ok(_) => Error::Protocol,
@@ -420,6 +424,7 @@ impl<'k> Birth<'k> {
 
     /// After [`commit`](Self::commit) of a birth that begins at once: waits until the program runs.
     pub(super) fn wait_until_running(&mut self) -> Result<(), Error> {
+        self.hand_over_listener()?;
         match FromInit::receive(self.kernel, self.first_born()?.channel.as_fd()) {
             Ok(FromInit::End) => Ok(()),
             other => {
@@ -427,6 +432,30 @@ impl<'k> Birth<'k> {
                 Err(self.unexpected(other))
             }
         }
+    }
+
+    /// After [`commit`](Self::commit): waits for the listener of the filter and hands it on, if the filter tells of calls.
+    pub(super) fn hand_over_listener(&mut self) -> Result<(), Error> {
+        let Some(to) = self.plan.program.seccomp.as_ref().and_then(|filter| filter.listener.as_ref()) else {
+            return Ok(());
+        };
+        let init = self.first_born()?;
+        let handed = match FromInit::receive(self.kernel, init.channel.as_fd()) {
+            Ok(FromInit::Listener(number)) => {
+                let from = Filtered {
+                    pid: init.pid,
+                    pidfd: init.pidfd.as_fd(),
+                    channel: init.channel.as_fd(),
+                    state: &self.state,
+                    status: Status::Creating,
+                    init: init.pid,
+                };
+                listener::hand_over(self.kernel, to, &from, number)
+            }
+            other => Err(self.unexpected(other)),
+        };
+        self.committed = handed.is_ok();
+        handed
     }
 
     /// Lets other commands at the container; gives its init and its state.

@@ -45,6 +45,18 @@ impl fmt::Display for Unreachable {
     }
 }
 
+impl From<Errno> for Unreachable {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::CONNREFUSED => Self::NobodyListens,
+            Errno::PROTOTYPE => Self::NotAStream,
+            Errno::ACCESS => Self::NotPermitted,
+            Errno::PIPE | Errno::CONNRESET => Self::Closed,
+            errno => Self::Other(errno),
+        }
+    }
+}
+
 /// Refuses what does not go together.
 pub(super) fn check(options: &CreateOptions, terminal: bool, detached: bool) -> Result<(), Error> {
     match (&options.console_socket, terminal && detached) {
@@ -70,27 +82,19 @@ pub(super) fn hand_over(options: &CreateOptions, birth: &mut Birth<'_>) -> Resul
 
 fn send(path: &Path, name: &str, fd: &impl AsFd) -> Result<(), Error> {
     let sent = connect(path).and_then(|stream| {
-        socket::send(stream.as_fd(), name.as_bytes(), Some(fd.as_fd())).map_err(|errno| match errno {
-            Errno::PIPE | Errno::CONNRESET => Unreachable::Closed,
-            errno => Unreachable::Other(errno),
-        })
+        socket::send(stream.as_fd(), name.as_bytes(), Some(fd.as_fd())).map_err(Unreachable::from)
     });
     sent.map_err(|reason| Error::Socket { path: path.to_owned(), reason })
 }
 
 /// Through a descriptor of the socket, because an address has 108 bytes and paths of engines can be longer.
-fn connect(path: &Path) -> Result<OwnedFd, Unreachable> {
+pub(super) fn connect(path: &Path) -> Result<OwnedFd, Unreachable> {
     let place = file::open(path, OFlags::PATH, Mode::empty()).map_err(Unreachable::Missing)?;
     let stat = rustix::fs::fstat(&place).map_err(Unreachable::Other)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(Unreachable::NotASocket);
     }
-    socket::connect_stream(place.as_fd()).map_err(|errno| match errno {
-        Errno::CONNREFUSED => Unreachable::NobodyListens,
-        Errno::PROTOTYPE => Unreachable::NotAStream,
-        Errno::ACCESS => Unreachable::NotPermitted,
-        errno => Unreachable::Other(errno),
-    })
+    socket::connect_stream(place.as_fd()).map_err(Unreachable::from)
 }
 
 #[cfg(test)]

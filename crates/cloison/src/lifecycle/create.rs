@@ -15,7 +15,8 @@ pub fn create(runtime: &Runtime, options: &CreateOptions) -> Result<(), Error> {
     console::check(options, conception.plan.terminal, true)?;
     let mut birth = Birth::begin(&Linux, runtime, conception, Begin::WhenStarted)?;
     console::hand_over(options, &mut birth)?;
-    birth.commit(options.pid_file.as_deref())
+    birth.commit(options.pid_file.as_deref())?;
+    birth.hand_over_listener()
 }
 
 /// What [`create`] would do.

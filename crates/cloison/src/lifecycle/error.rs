@@ -93,6 +93,14 @@ pub enum Error {
         /// Why not.
         reason: super::console::Unreachable,
     },
+    /// Nobody takes the listener of a filter. Tests of runtimes look for the first words.
+    #[error("failed to connect with seccomp agent specified in the seccomp profile: {}: {reason}", path.display())]
+    Listener {
+        /// `listenerPath`.
+        path: PathBuf,
+        /// Why not.
+        reason: super::console::Unreachable,
+    },
     /// A terminal in the foreground could not be served.
     #[error(transparent)]
     Console(#[from] crate::console::Error),

@@ -13,6 +13,7 @@ mod events;
 mod first_process;
 mod kill;
 mod list;
+mod listener;
 mod pid_file;
 mod preserved;
 mod ps;

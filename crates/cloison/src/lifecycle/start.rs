@@ -32,7 +32,7 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<(), Error> {
         FromInit::LaunchFailed(failure) => {
             // The program is only needed for the message, so only now.
             let program = program_of(&container, id)?;
-            Err(Error::Launch(program.describe(failure), failure.errno))
+            Err(Error::Launch(program.describe(failure, true), failure.errno))
         }
         FromInit::Failed(failure) => Err(Error::Init(failure)),
         _ => Err(Error::Call { doing: "waiting for the program".to_owned(), errno: Errno::PROTO }),

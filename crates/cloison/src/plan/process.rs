@@ -63,16 +63,49 @@ impl Program {
     /// privileges that are gone later. The filter comes last, so that it need not allow what is done here; but without `no_new_privs`
     /// loading it takes a capability (seccomp(2)), and it comes before those go.
     pub fn launch_steps(&self) -> Vec<LaunchStep> {
-        let Capabilities { bounding, effective, permitted, inheritable, ambient } = self.capabilities;
+        let mut steps = self.surroundings();
+        let mask = steps.pop();
+        let (early, late) = self.filters();
+        steps.extend(early);
+        steps.extend(self.rights());
+        steps.extend(mask);
+        steps.extend(late);
+        steps
+    }
+
+    /// The same for a program that waits for `start`: what is done before the wait, and after it.
+    ///
+    /// All is done after it, so that the waiting process can be told by nothing from the runtime. But who listens to a filter is found
+    /// by `create`, and so the filter is loaded then, and with it all that must come before it.
+    pub fn launch_steps_around_wait(&self) -> (Vec<LaunchStep>, Vec<LaunchStep>) {
+        if self.seccomp.as_ref().is_none_or(|filter| filter.listener.is_none()) {
+            return (Vec::new(), self.launch_steps());
+        }
+        let (early, late) = self.filters();
+        let before = early.into_iter().chain(self.rights()).chain(late).collect();
+        (before, self.surroundings())
+    }
+
+    /// The step that loads the filter, before the rights are taken away or after.
+    fn filters(&self) -> (Option<LaunchStep>, Option<LaunchStep>) {
+        let step = self.seccomp.as_ref().map(Filter::step);
+        if self.no_new_privileges { (None, step) } else { (step, None) }
+    }
+
+    /// Descriptors, signals and limits; unblocking signals comes last.
+    fn surroundings(&self) -> Vec<LaunchStep> {
         let mut steps = Vec::with_capacity(16);
         steps.push(LaunchStep::CloseFrom(self.first_closed()));
         steps.push(LaunchStep::ResetSignals);
         steps.extend(self.limits.iter().map(|(resource, limit)| LaunchStep::Limit(*resource, *limit)));
-        let (early, late) = match &self.seccomp {
-            Some(filter) if self.no_new_privileges => (None, Some(filter)),
-            filter => (filter.as_ref(), None),
-        };
-        steps.extend(early.map(Filter::step));
+        steps.push(LaunchStep::SetSignalMask(SignalSet::NONE));
+        steps
+    }
+
+    /// Ids and capabilities.
+    fn rights(&self) -> Vec<LaunchStep> {
+        let Capabilities { bounding, effective, permitted, inheritable, ambient } = self.capabilities;
+        let mut steps = Vec::with_capacity(16);
         steps.push(LaunchStep::LimitBounding(bounding));
         steps.push(LaunchStep::SetGroups(self.groups.clone()));
         steps.push(LaunchStep::SetGid(self.gid));
@@ -91,8 +124,6 @@ impl Program {
         if self.no_new_privileges {
             steps.push(LaunchStep::NoNewPrivileges);
         }
-        steps.push(LaunchStep::SetSignalMask(SignalSet::NONE));
-        steps.extend(late.map(Filter::step));
         steps
     }
 
@@ -101,19 +132,23 @@ impl Program {
         3_u32.saturating_add(self.preserve_fds)
     }
 
-    /// A failed launch in the words that engines look for.
-    pub fn describe(&self, failure: launch::Failure) -> String {
+    /// A failed launch in the words that engines look for; whether it had a wait for `start`.
+    pub fn describe(&self, failure: launch::Failure, waits: bool) -> String {
         match failure.at {
             launch::FailedAt::Program(_) => {
                 let name =
                     self.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 format!("exec: {name:?}: {}", Text(failure.errno))
             }
-            at => format!(
-                "{}: {}",
-                at.describe(&self.launch_steps(), &LaunchProgram::default()),
-                Text(failure.errno)
-            ),
+            at => {
+                let steps = if waits {
+                    let (before, after) = self.launch_steps_around_wait();
+                    [before, after].concat()
+                } else {
+                    self.launch_steps()
+                };
+                format!("{}: {}", at.describe(&steps, &LaunchProgram::default()), Text(failure.errno))
+            }
         }
     }
 
@@ -169,6 +204,9 @@ impl fmt::Display for Program {
         }
         if let Some(filter) = &self.seccomp {
             writeln!(f, "  {filter}  [/linux/seccomp]")?;
+            if let Some(listener) = &filter.listener {
+                writeln!(f, "  {listener}  [/linux/seccomp/listenerPath]")?;
+            }
         }
         Ok(())
     }

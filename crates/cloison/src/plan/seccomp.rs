@@ -1,11 +1,18 @@
 //! The filter of system calls: `linux.seccomp` as a program that the kernel takes.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use cloison_linux::launch::{LaunchStep, SockFilter};
+use cloison_linux::launch::{Handover, LaunchStep, SockFilter};
 use cloison_seccomp::{Action, Architecture, Arg, Error, Flag, Operator, Profile, Rule};
 
-use crate::spec::{Problem, Seccomp, SeccompAction, SeccompFlag, SeccompOperator, Spec, Syscall, SyscallArg};
+use crate::spec::{
+    LISTENER_ANNOTATION, Problem, Seccomp, SeccompAction, SeccompFlag, SeccompOperator, Spec, Syscall,
+    SyscallArg,
+};
+
+/// What the runtime tells the init when the filter's listener is with the one who answers.
+pub const LISTENING: u8 = b'l';
 
 /// A filter that is ready to be loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,12 +23,23 @@ pub struct Filter {
     pub flags: u32,
     /// Names in the profile that are no system call of any architecture; nothing comes of them.
     pub unknown: Vec<String>,
+    /// Who is told of calls and answers them; there if a rule has `SCMP_ACT_NOTIFY`.
+    pub listener: Option<Listener>,
     /// What happens to calls that no rule is about.
     default_action: SeccompAction,
     /// How many rules the profile has.
     rules: usize,
     /// The architectures, the native one first.
     architectures: Vec<Architecture>,
+}
+
+/// Who answers calls with `SCMP_ACT_NOTIFY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The socket on which it takes descriptors; one that begins with `@` is abstract.
+    pub path: PathBuf,
+    /// What it is told besides.
+    pub metadata: String,
 }
 
 impl Filter {
@@ -61,6 +79,7 @@ impl Filter {
             program: compiled.filter.iter().map(instruction).collect(),
             flags: compiled.flags,
             unknown: compiled.unknown,
+            listener: seccomp.notifies().then(|| listener(seccomp, spec)),
             default_action,
             rules: profile.rules.len(),
             architectures,
@@ -69,7 +88,8 @@ impl Filter {
 
     /// The step that loads it.
     pub(super) fn step(&self) -> LaunchStep {
-        LaunchStep::Seccomp { filter: self.program.clone(), flags: self.flags }
+        let listener = self.listener.as_ref().map(|_| Handover { hear: LISTENING });
+        LaunchStep::Seccomp { filter: self.program.clone(), flags: self.flags, listener }
     }
 }
 
@@ -79,6 +99,21 @@ impl fmt::Display for Filter {
         let architectures: Vec<_> = architectures.iter().map(|architecture| architecture.name()).collect();
         write!(f, "filter system calls: default {default_action}, {rules} rules, ")?;
         write!(f, "{}, {} instructions, flags {flags:#x}", architectures.join(","), program.len())
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hand the filter's listener to {}", self.path.display())
+    }
+}
+
+fn listener(seccomp: &Seccomp, spec: &Spec) -> Listener {
+    // One of them is there, as has been checked.
+    let path = seccomp.listener_path.as_ref().or_else(|| spec.annotations.get(LISTENER_ANNOTATION));
+    Listener {
+        path: path.map(PathBuf::from).unwrap_or_default(),
+        metadata: seccomp.listener_metadata.clone().unwrap_or_default(),
     }
 }
 

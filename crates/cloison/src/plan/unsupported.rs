@@ -2,7 +2,7 @@
 //!
 //! A limit that does not hold and a hook that does not run are lies, so those are refused.
 
-use crate::spec::{BlockIo, Cpu, Memory, Network, Pids, Problem, Resources, Seccomp, Spec};
+use crate::spec::{BlockIo, Cpu, Memory, Network, Pids, Problem, Resources, Spec};
 
 /// Everything in the configuration that is refused.
 pub fn check(spec: &Spec) -> Vec<Problem> {
@@ -18,11 +18,6 @@ pub fn check(spec: &Spec) -> Vec<Problem> {
     let (process, linux) = (&spec.process, &spec.linux);
     refuse(process.apparmor_profile.is_some(), "/process/apparmorProfile", "AppArmor profiles are");
     refuse(process.selinux_label.is_some(), "/process/selinuxLabel", "SELinux labels are");
-    refuse(
-        linux.seccomp.as_ref().is_some_and(Seccomp::notifies),
-        "/linux/seccomp",
-        "seccomp filters with SCMP_ACT_NOTIFY are",
-    );
     refuse(linux.mount_label.is_some(), "/linux/mountLabel", "SELinux labels are");
     refuse(linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is");
     refuse(!linux.net_devices.is_empty(), "/linux/netDevices", "network devices are");

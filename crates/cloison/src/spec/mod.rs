@@ -65,7 +65,10 @@ pub use resources::{
     BlockIo, Cpu, DeviceRule, DeviceRuleType, HugepageLimit, InterfacePriority, Memory, Network, Pids, Rdma,
     Resources, ThrottleDevice, WeightDevice,
 };
-pub use seccomp::{Seccomp, SeccompAction, SeccompArch, SeccompFlag, SeccompOperator, Syscall, SyscallArg};
+pub use seccomp::{
+    LISTENER_ANNOTATION, Seccomp, SeccompAction, SeccompArch, SeccompFlag, SeccompOperator, Syscall,
+    SyscallArg,
+};
 
 use encoding::{is_default, non_empty, objects};
 

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::encoding::{is_default, named, non_empty, objects};
 
+/// The annotation that may name the listener instead of `listenerPath`, as with crun.
+pub const LISTENER_ANNOTATION: &str = "run.oci.seccomp.receiver";
+
 /// `linux.seccomp`: which system calls the program may make.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]

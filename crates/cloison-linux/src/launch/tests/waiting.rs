@@ -28,6 +28,7 @@ impl Waiting {
         let (runtime, report) = socket::pair().unwrap();
         let (kept, keep) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let what = Launch {
+            early: Vec::new(),
             steps,
             program: LaunchProgram { candidates: strings(&[program]) },
             args: strings(args),
@@ -297,6 +298,7 @@ fn nobody_can_be_told_of_a_wait_without_a_report() {
     let program = LaunchProgram { candidates: strings(&[SHELL]) };
     let wait = Some(Wait { listener, hear: START, keep: vec![], close_from: 3 });
     let (steps, args, env) = (vec![], strings(&["sh"]), vec![]);
-    let what = Launch { steps, program, args, env, report: None, handshake: None, wait, pad: None };
+    let what =
+        Launch { early: vec![], steps, program, args, env, report: None, handshake: None, wait, pad: None };
     assert_eq!(launch(&what), Errno::INVAL);
 }

@@ -110,6 +110,11 @@ fn what_cannot_be_a_filter_is_refused_with_its_place() {
             "/linux/seccomp/architectures/1",
             "byte order",
         ),
+        (
+            rule(json!({"names": ["read", "write"], "action": "SCMP_ACT_NOTIFY"})),
+            "/linux/seccomp/syscalls/0",
+            "SCMP_ACT_NOTIFY cannot be used for the write syscall",
+        ),
         (rule(json!({"names": [""], "action": "SCMP_ACT_KILL"})), "/linux/seccomp/syscalls/0/names", "empty"),
         (contradiction, "/linux/seccomp/syscalls/1", "contradicts"),
     ] {
@@ -118,4 +123,52 @@ fn what_cannot_be_a_filter_is_refused_with_its_place() {
         assert_eq!(problem.pointer, pointer);
         assert!(problem.message.contains(words), "{problem}");
     }
+}
+
+fn telling() -> Spec {
+    let mut spec = with(json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": "/run/agent",
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+    }));
+    spec.process.user.uid = 1000;
+    spec
+}
+
+#[test]
+fn a_filter_that_tells_of_calls_is_loaded_before_start_with_all_that_comes_before_it() {
+    let mut spec = telling();
+    let (early, late) = plan(&spec).program.launch_steps_around_wait();
+    assert_eq!(at(&early, is_filter), early.len() - 1);
+    assert!(early.contains(&LaunchStep::NoNewPrivileges) && early.contains(&LaunchStep::SetUid(1000)));
+    assert_eq!(late.first(), Some(&LaunchStep::CloseFrom(3)));
+
+    spec.process.no_new_privileges = false;
+    let (early, late) = plan(&spec).program.launch_steps_around_wait();
+    assert_eq!(at(&early, is_filter), 0);
+    assert!(early.contains(&LaunchStep::SetUid(1000)) && !late.contains(&LaunchStep::SetUid(1000)));
+    assert_eq!([early, late].concat().len(), steps(&spec).len(), "the same steps");
+}
+
+#[test]
+fn any_other_filter_is_loaded_after_start() {
+    let (early, late) = plan(&with(mkdir_denied())).program.launch_steps_around_wait();
+    assert_eq!((early, late), (Vec::new(), steps(&with(mkdir_denied()))));
+}
+
+#[test]
+fn the_listener_is_in_the_plan_and_may_be_named_by_an_annotation() {
+    let line = |spec: &Spec| {
+        let printed = plan(spec).to_string();
+        printed.lines().find(|line| line.ends_with("[/linux/seccomp/listenerPath]")).map(str::to_owned)
+    };
+    let mut spec = telling();
+    let expected =
+        |path: &str| format!("  hand the filter's listener to {path}  [/linux/seccomp/listenerPath]");
+    assert_eq!(line(&spec), Some(expected("/run/agent")));
+    spec.annotations.insert("run.oci.seccomp.receiver".to_owned(), "/run/other".to_owned());
+    assert_eq!(line(&spec), Some(expected("/run/agent")));
+    spec.linux.seccomp.as_mut().unwrap().listener_path = None;
+    assert_eq!(line(&spec), Some(expected("/run/other")));
+    assert_eq!(line(&with(mkdir_denied())), None);
 }

@@ -1,13 +1,11 @@
 //! The rules of `linux.seccomp`.
 
-use crate::spec::{Seccomp, Spec};
+use crate::spec::{LISTENER_ANNOTATION, Seccomp, Spec};
 
 use super::Check;
 
 /// The last argument of a system call, counted from 0.
 const LAST_ARGUMENT: u32 = 5;
-/// Where engines may name the listener instead.
-const LISTENER_ANNOTATION: &str = "run.oci.seccomp.receiver";
 
 pub(super) fn check(filter: &Seccomp, spec: &Spec, check: &mut Check<'_>) {
     let pointer = "/linux/seccomp/defaultAction";
