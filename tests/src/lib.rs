@@ -30,6 +30,7 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod cgroup;
 pub mod container;
 pub mod host;
 pub mod leaks;

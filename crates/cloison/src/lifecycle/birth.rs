@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cloison_cgroup::{CgroupPath, Layout, Record};
+use cloison_cgroup::{CgroupPath, Layout, Record, Resources};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{self, CloneRequest, Fork};
 use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed, signals};
@@ -18,6 +18,7 @@ use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, preserved
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
 use crate::plan::action::{Action, HostAction, IdMapping};
+use crate::plan::limits::limits;
 use crate::plan::{CgroupView, HostFacts, Options, Plan};
 use crate::spec::{self, Spec};
 use crate::state::{Container, Init, LAYOUT, LaterHooks, State, Status, Store, Timestamp};
@@ -74,6 +75,12 @@ impl Conception {
             created: Timestamp::now(),
             annotations: spec.annotations.clone(),
             init: None,
+            resources: if matches!(cgroup, Record::Disabled(_)) {
+                Resources::default()
+            } else {
+                limits(&spec.linux.resources)
+            },
+            device_rules: None,
             cgroup: cgroup.clone(),
             own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
             hooks: LaterHooks::default(),
@@ -244,6 +251,9 @@ impl<'k> Birth<'k> {
                     self.unless_the_init_died(raised)?;
                 }
                 HostAction::AwaitInit => self.wait_until_ready()?,
+                HostAction::LimitResources(resources) => {
+                    super::limits::apply(self.cgroup.cgroup(), resources)?;
+                }
                 HostAction::LimitDevices(rules) => device_rules::apply(self.cgroup.cgroup(), rules)?,
             }
         }

@@ -19,7 +19,7 @@ pub(super) fn apply(cgroup: &dyn Cgroup, rules: &[DeviceRule]) -> Result<(), Err
     }
 }
 
-fn is_root_of_the_machine() -> bool {
+pub(super) fn is_root_of_the_machine() -> bool {
     rustix::process::geteuid().is_root()
         && rustix::fs::stat("/proc/self/ns/user")
             .map_or(true, |namespace| namespace.st_ino == INITIAL_USER_NAMESPACE)

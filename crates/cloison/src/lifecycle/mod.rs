@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod first_process;
 mod kill;
+mod limits;
 mod list;
 mod listener;
 mod pid_file;

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 
-use cloison_cgroup::DeviceRule;
+use cloison_cgroup::{DeviceRule, Resources};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
 use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
@@ -114,6 +114,8 @@ pub enum HostAction {
     RaiseLimit(Resource, u64),
     /// Waits until the init has made the container's root and needs nothing more to be done before its program.
     AwaitInit,
+    /// Sets limits of the cgroup.
+    LimitResources(Box<Resources>),
     /// Lets the cgroup use the devices of these rules only. Not before the init is ready: a file system may be mounted from a block
     /// device that the container itself may not use.
     LimitDevices(Vec<DeviceRule>),
@@ -144,6 +146,10 @@ impl fmt::Display for HostAction {
             Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
             Self::AwaitInit => f.write_str("wait until the init is ready"),
+            Self::LimitResources(resources) => {
+                let limits = serde_json::to_string(resources).map_err(|_| fmt::Error)?;
+                write!(f, "limit resources: {limits}")
+            }
             Self::LimitDevices(rules) => {
                 let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
                 write!(f, "limit devices: {}", rules.join(", "))

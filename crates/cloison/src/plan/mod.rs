@@ -11,7 +11,7 @@
 //! | [`namespaces`] | which namespaces are new, which are joined, id maps, time offsets |
 //! | [`mounts`], [`mount_options`] | every mount, its options split |
 //! | [`devices`] | device nodes and links in `/dev` |
-//! | `device_rules` | which devices may be used |
+//! | `device_rules`, `limits` | which devices may be used, and how much of everything else |
 //! | [`seccomp`] | the filter of system calls |
 //! | [`process`] | limits, credentials, capabilities and the program |
 //! | [`unsupported`] | what is refused by name, because it is not built yet |
@@ -25,8 +25,9 @@ use crate::id::ContainerId;
 use crate::spec::{Problem, Spec};
 
 pub mod action;
-mod device_rules;
+pub(crate) mod device_rules;
 pub mod devices;
+pub(crate) mod limits;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
@@ -115,6 +116,9 @@ impl Plan {
             let message = "ignored without a cgroup of the container's own: no device is denied".to_owned();
             warnings.push(Problem { pointer, message });
         }
+        if !facts.own_cgroup {
+            warnings.extend(limits::unheld(&limits::limits(&spec.linux.resources)));
+        }
         let namespaces = namespaces::Namespaces::of(spec);
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         let container = container_side(spec, options, facts, &namespaces, &rootfs);
@@ -161,9 +165,16 @@ fn host_side(
     facts: &HostFacts,
 ) -> Vec<Step<HostAction>> {
     let mut steps = Steps(Vec::with_capacity(8));
+    let (from_the_beginning, before_the_program) = limits::limits(&spec.linux.resources).split();
+    let limit = |resources: cloison_cgroup::Resources, steps: &mut Steps<HostAction>| {
+        if facts.own_cgroup && !resources.is_empty() {
+            steps.push(HostAction::LimitResources(Box::new(resources)), "/linux/resources");
+        }
+    };
     if facts.own_cgroup {
         steps.push(HostAction::MakeCgroup, cgroup_origin(spec));
     }
+    limit(from_the_beginning, &mut steps);
     // The cgroup's own directory may be one of them.
     mounts::sources(spec, container, &mut steps);
     if let Some(offsets) = namespaces::time_offsets(spec, namespaces) {
@@ -188,6 +199,8 @@ fn host_side(
         }
     }
     steps.push(HostAction::AwaitInit, "runtime");
+    // Now the init is as small as it gets, and the program has not begun.
+    limit(before_the_program, &mut steps);
     if facts.own_cgroup {
         let asked = !spec.linux.resources.devices.is_empty();
         let origin = if asked { "/linux/resources/devices" } else { "runtime" };

@@ -1,8 +1,8 @@
 //! What is not built yet: refused by name, because a container would be less than was asked for.
 //!
-//! A limit that does not hold and a hook that does not run are lies, so those are refused.
+//! A profile that does not hold and a hook that does not run are lies, so those are refused.
 
-use crate::spec::{BlockIo, Cpu, Memory, Network, Pids, Problem, Resources, Spec};
+use crate::spec::{Problem, Spec};
 
 /// Everything in the configuration that is refused.
 pub fn check(spec: &Spec) -> Vec<Problem> {
@@ -21,23 +21,7 @@ pub fn check(spec: &Spec) -> Vec<Problem> {
     refuse(linux.mount_label.is_some(), "/linux/mountLabel", "SELinux labels are");
     refuse(linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is");
     refuse(!linux.net_devices.is_empty(), "/linux/netDevices", "network devices are");
-    for (name, is_there) in limits(&linux.resources) {
-        refuse(is_there, &format!("/linux/resources/{name}"), "resource limits are");
-    }
     refused
-}
-
-fn limits(resources: &Resources) -> [(&'static str, bool); 8] {
-    [
-        ("memory", resources.memory != Memory::default()),
-        ("cpu", resources.cpu != Cpu::default()),
-        ("pids", resources.pids != Pids::default()),
-        ("blockIO", resources.block_io != BlockIo::default()),
-        ("hugepageLimits", !resources.hugepage_limits.is_empty()),
-        ("network", resources.network != Network::default()),
-        ("rdma", !resources.rdma.is_empty()),
-        ("unified", !resources.unified.is_empty()),
-    ]
 }
 
 fn problem(pointer: &str, message: String) -> Problem {

@@ -40,6 +40,12 @@ pub struct State {
     pub init: Option<Init>,
     /// The container's cgroup.
     pub cgroup: cloison_cgroup::Record,
+    /// The limits of the cgroup, as they were set last.
+    #[serde(default, skip_serializing_if = "cloison_cgroup::Resources::is_empty")]
+    pub resources: cloison_cgroup::Resources,
+    /// `linux.resources.devices` as `update` set it last, instead of what `config.json` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_rules: Option<Vec<crate::spec::DeviceRule>>,
     /// The container has a pid namespace of its own, so that its processes end with its first one (`pid_namespaces(7)`).
     pub own_pid_namespace: bool,
     /// The hooks that are still to come.

@@ -89,6 +89,8 @@ pub(crate) fn a_state(name: &str) -> State {
         annotations: BTreeMap::new(),
         init: None,
         cgroup: cloison_cgroup::Record::disabled(),
+        resources: cloison_cgroup::Resources::default(),
+        device_rules: None,
         own_pid_namespace: true,
         hooks: LaterHooks::default(),
     }

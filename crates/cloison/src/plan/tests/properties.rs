@@ -23,9 +23,6 @@ fn document(fixture: usize) -> Value {
     strip(&mut spec, &["hooks"]);
     strip(&mut spec["process"], &["apparmorProfile", "selinuxLabel"]);
     strip(&mut spec["linux"], &["seccomp", "mountLabel", "intelRdt", "netDevices"]);
-    if let Some(resources) = spec["linux"]["resources"].as_object_mut() {
-        resources.retain(|name, _| name == "devices");
-    }
     spec
 }
 
