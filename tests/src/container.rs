@@ -1,6 +1,8 @@
 //! One container between `create` and `delete`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -53,6 +55,32 @@ impl<'s> Container<'s> {
     /// `kill` with these arguments after the id.
     pub fn kill(&self, arguments: &[&str]) -> Output {
         self.sandbox.cloison(["kill", &self.id].iter().chain(arguments))
+    }
+
+    /// `exec` with these arguments before the id, and this command after it.
+    pub fn exec_with<S: AsRef<OsStr>>(&self, flags: &[&str], command: impl IntoIterator<Item = S>) -> Output {
+        self.sandbox.finish(self.exec_command(flags, command))
+    }
+
+    /// `exec` of a command, without flags.
+    pub fn exec<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Output {
+        self.exec_with(&[], command)
+    }
+
+    /// `exec` of a shell script.
+    pub fn exec_script(&self, flags: &[&str], script: &str) -> Output {
+        self.exec_with(flags, ["sh", "-c", script])
+    }
+
+    /// The command line of `exec`, ready to be changed.
+    pub fn exec_command<S: AsRef<OsStr>>(
+        &self,
+        flags: &[&str],
+        command: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut line = self.sandbox.command(["exec"]);
+        line.args(flags).arg(&self.id).args(command);
+        line
     }
 
     /// `delete`.

@@ -66,6 +66,20 @@ impl Output {
         }
     }
 
+    /// Checks that `exec` failed before there was a program, and that its error says all of this, in any letter case.
+    #[track_caller]
+    pub fn exec_refused_saying(&self, words: &[&str]) {
+        assert_eq!(self.status.code(), Some(255), "expected exit code 255:\n{}", self.describe());
+        let error = self.stderr.to_lowercase();
+        for word in words {
+            assert!(
+                error.contains(&word.to_lowercase()),
+                "the error should say {word:?}:\n{}",
+                self.describe()
+            );
+        }
+    }
+
     /// The last line of standard error.
     pub fn last_error_line(&self) -> &str {
         self.stderr.trim_end().rsplit('\n').next().unwrap_or_default()

@@ -120,7 +120,8 @@ impl Line<'_> {
         };
         let (option, long) = found;
         let name = OsString::from(format!("--{long}"));
-        if option.get_action().takes_values() {
+        let needs_value = option.get_num_args().is_none_or(|count| count.min_values() > 0);
+        if option.get_action().takes_values() && (needs_value || written.value.is_some()) {
             let value = written.value.map(|value| OsString::from_vec(value.to_vec())).or_else(next);
             place.push(value.map_or(name.clone(), |value| joined(&name, &value)));
             return;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use cloison::id::InvalidId;
 use cloison::lifecycle;
@@ -78,7 +79,20 @@ pub(crate) enum Error {
     /// The throw-away root file system of `try` could not be made.
     #[error(transparent)]
     Try(#[from] crate::commands::TryError),
+    /// `exec` did not come to the program.
+    #[error("exec failed")]
+    Exec(#[source] Box<Error>),
     /// The library failed.
     #[error(transparent)]
     Lifecycle(#[from] lifecycle::Error),
+}
+
+impl Error {
+    /// What the process ends with. That of `exec` is otherwise the program's, so that its own is one that programs rarely have.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Exec(_) => ExitCode::from(255),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }

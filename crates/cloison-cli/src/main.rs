@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         report::report(&error, sink);
-        ExitCode::FAILURE
+        error.exit_code()
     })
 }
 

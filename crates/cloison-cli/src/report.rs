@@ -54,6 +54,12 @@ fn in_full(error: &Error) -> String {
         return format!("cloison: Incorrect Usage: {message}\n\n{usage}\n");
     }
     let mut text = String::from("cloison: ");
+    // Beside the output of a command that did run, one line is what a person can tell from it.
+    if let Error::Exec(_) = error {
+        text.push_str(&one_line(error));
+        text.push('\n');
+        return text;
+    }
     for (depth, cause) in causes(error).iter().enumerate() {
         if depth > 0 {
             text.push_str("  ");

@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod events;
+mod exec;
 mod features;
 mod kill;
 mod list;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Start(start::Start),
     /// create a container, start it, and wait for it to end
     Run(run::Run),
+    /// run another process in a container
+    Exec(exec::Exec),
     /// print a container's state as JSON
     State(state::State),
     /// send a signal to a container's first process
@@ -71,6 +74,7 @@ impl Command {
             Self::Create(command) => command.run(runtime),
             Self::Start(command) => command.run(runtime),
             Self::Run(command) => command.run(runtime),
+            Self::Exec(command) => command.run(runtime),
             Self::State(command) => command.run(runtime),
             Self::Kill(command) => command.run(runtime),
             Self::Delete(command) => command.run(runtime),

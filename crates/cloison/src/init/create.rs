@@ -9,10 +9,12 @@ use cloison_linux::{Errno, Kernel, Mode, OFlags, namespace::NamespaceFlags};
 
 use super::channel::{Failure, ToInit};
 use super::error::{Doing, Error};
+use super::exec::{self, Container};
 use super::rootfs::{Root, console, device, hide, mount, pivot};
 use super::{program, security};
-use crate::plan::Plan;
 use crate::plan::action::{Action, Step};
+use crate::plan::exec::Joining;
+use crate::plan::{Plan, Program};
 
 /// What the init inherits from the runtime.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Inheritance<'a> {
     pub start: Option<Start<'a>>,
     /// The sealed code of the launch.
     pub pad: Option<BorrowedFd<'a>>,
+    /// The container to join, for a process that is not its first one.
+    pub container: Option<Container<'a>>,
 }
 
 /// What a container has that is created, and not yet running.
@@ -40,8 +44,18 @@ pub struct Start<'a> {
 
 /// Runs the container's side of a plan. Comes back only if it fails.
 pub fn birth(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> Failure {
-    let mut init = Init::new(kernel, plan, inherited);
-    for step in &plan.container {
+    carry_out(kernel, &plan.container, &plan.program, inherited)
+}
+
+/// Runs steps, then the program. Comes back only if it fails.
+pub(super) fn carry_out(
+    kernel: &dyn Kernel,
+    steps: &[Step<Action>],
+    program: &Program,
+    inherited: &Inheritance<'_>,
+) -> Failure {
+    let mut init = Init::new(kernel, program, inherited);
+    for step in steps {
         if let Err(error) = init.run(step) {
             return failure(&error, Some(step));
         }
@@ -64,8 +78,10 @@ fn failure(error: &Error, step: Option<&Step<Action>>) -> Failure {
 
 struct Init<'a> {
     kernel: &'a dyn Kernel,
-    plan: &'a Plan,
+    program: &'a Program,
     inherited: &'a Inheritance<'a>,
+    /// What the root will need of the host's procfs.
+    descriptors: Option<OwnedFd>,
     root: Option<Root<'a>>,
     /// Sources of bind mounts that were opened with the runtime's ids, each for the mount of this number.
     reached: Vec<(usize, OwnedFd)>,
@@ -85,13 +101,14 @@ struct Init<'a> {
 enum Never {}
 
 impl<'a> Init<'a> {
-    fn new(kernel: &'a dyn Kernel, plan: &'a Plan, inherited: &'a Inheritance<'a>) -> Self {
+    fn new(kernel: &'a dyn Kernel, program: &'a Program, inherited: &'a Inheritance<'a>) -> Self {
         // Modes are meant as they stand in the plan; the container's own mask is set by its step.
         kernel.umask(0);
         Self {
             kernel,
-            plan,
+            program,
             inherited,
+            descriptors: None,
             root: None,
             reached: Vec::new(),
             mounts: 0,
@@ -107,13 +124,14 @@ impl<'a> Init<'a> {
         let kernel = self.kernel;
         match &step.action {
             Action::HideInit => kernel.set_dumpable(false).doing(|| "hiding the init from other processes"),
-            Action::JoinNamespace(NamespaceFlags::USER, _) => self.become_root(),
+            Action::JoinNamespace(NamespaceFlags::USER, _) => security::become_root(self.kernel),
             Action::JoinNamespace(kind, path) => security::join_namespace(kernel, *kind, path),
+            Action::Join(step) => self.join(step),
             Action::ReachSources(sources) => {
                 self.reach(sources);
                 Ok(())
             }
-            Action::BecomeRoot => self.wait_for_maps().and_then(|()| self.become_root()),
+            Action::BecomeRoot => self.wait_for_maps().and_then(|()| security::become_root(self.kernel)),
             Action::JoinCgroup => security::join_cgroup(kernel, self.inherited.cgroup),
             Action::NewNamespace(kind) => {
                 kernel.unshare(*kind).doing(|| format!("making a new {kind} namespace"))
@@ -159,8 +177,9 @@ impl<'a> Init<'a> {
                     .map(drop)
                     .doing(|| format!("making {}", path.display()))
             }
-            Action::Terminal { size, uid } => {
-                console::terminal(kernel, root(self.root.as_ref())?, self.inherited.channel, *size, *uid)
+            Action::Terminal { size, uid, console_device } => {
+                let root = root(self.root.as_ref())?;
+                console::terminal(kernel, root, self.inherited.channel, *size, *uid, *console_device)
             }
 
             Action::LateReadOnly => self.late_read_only.iter().try_for_each(|mount| {
@@ -185,9 +204,7 @@ impl<'a> Init<'a> {
             Action::MaskPaths(paths) => hide::mask(kernel, root(self.root.as_ref())?, paths),
 
             Action::ResetAffinity => {
-                if let Err(errno) = kernel.reset_affinity() {
-                    log::debug!("the CPU affinity stays as it is: {errno}");
-                }
+                program::reset_affinity(kernel);
                 Ok(())
             }
             Action::Scheduler(attr) => kernel.sched_setattr(attr).doing(|| "sched_setattr"),
@@ -203,10 +220,14 @@ impl<'a> Init<'a> {
                 Ok(())
             }
             Action::FindProgram => {
-                self.candidates = program::find(kernel, &self.plan.program)?;
+                self.candidates = program::find(kernel, self.program)?;
                 Ok(())
             }
         }
+    }
+
+    fn join(&mut self, step: &Joining) -> Result<(), Error> {
+        exec::carry_out(self.kernel, step, self.inherited, &mut self.descriptors, &mut self.root)
     }
 
     /// What cannot be opened now may be there or within reach later, and is an error only then.
@@ -224,15 +245,6 @@ impl<'a> Init<'a> {
         match ToInit::receive(self.kernel, self.inherited.channel).doing(|| "waiting for the id maps")? {
             Some(_) => Ok(()),
             None => Err(Error::Orphaned),
-        }
-    }
-
-    fn become_root(&self) -> Result<(), Error> {
-        let doing = || "becoming root in the user namespace";
-        match self.kernel.become_ids(0, 0, true) {
-            // setgroups is denied where an unprivileged user made the maps (user_namespaces(7)).
-            Err(Errno::PERM) => self.kernel.become_ids(0, 0, false).doing(doing),
-            done => done.doing(doing),
         }
     }
 
@@ -255,8 +267,8 @@ impl<'a> Init<'a> {
     /// What is left is done without a line of ours in memory: telling the runtime that all is made, waiting for its word and for
     /// `start`, and becoming the program (CVE-2019-5736).
     fn launch(self) -> Result<Never, Error> {
-        let env = program::environment(&self.plan.program.env, self.home);
-        let launch = program::launch(self.plan, self.candidates, env, self.inherited)?;
+        let env = program::environment(&self.program.env, self.home);
+        let launch = program::launch(self.program, self.candidates, env, self.inherited)?;
         Err(Error::Call { doing: "launching the program".to_owned(), errno: self.kernel.launch(launch) })
     }
 }

@@ -7,6 +7,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`create`] | the story of a container's birth: each line is one step |
+//! | [`exec`] | the story of a process that joins a container |
 //! | `rootfs` | mounts, devices, masked paths, the change of root |
 //! | `security` | namespaces, keyring, sysctls: what stands between the container and the host |
 //! | `program` | finding the program, `HOME`, the working directory, the launch |
@@ -16,6 +17,7 @@
 pub mod channel;
 pub mod create;
 pub mod error;
+pub mod exec;
 mod program;
 mod rootfs;
 mod security;

@@ -12,7 +12,7 @@ use super::channel::{self, ToInit};
 use super::create::{Inheritance, Start};
 use super::error::{Doing, Error};
 use super::rootfs::{Root, is_null};
-use crate::plan::{Plan, Program};
+use crate::plan::Program;
 
 /// How much of the image's `/etc/passwd` is read: far more than any real one has, far less than what would hurt.
 const MAX_PASSWD: usize = 4 << 20;
@@ -50,6 +50,13 @@ pub(super) fn working_directory(
         "current working directory {} is outside of container mount namespace root -- possible container breakout detected",
         current.display()
     )))
+}
+
+/// Every CPU that the cgroup allows. Nothing is lost where that is not allowed: the program may then use those that the runtime may.
+pub(super) fn reset_affinity(kernel: &dyn Kernel) {
+    if let Err(errno) = kernel.reset_affinity() {
+        log::debug!("the CPU affinity stays as it is: {errno}");
+    }
 }
 
 /// The standard streams belong to the user, who could not open them again (`/dev/stdout`) otherwise. Not the null device, which
@@ -159,7 +166,7 @@ fn check(kernel: &dyn Kernel, name: &CStr) -> Result<(), Errno> {
 
 /// The launch of the plan's program.
 pub(super) fn launch(
-    plan: &Plan,
+    program: &Program,
     candidates: Vec<CString>,
     env: Vec<CString>,
     inherited: &Inheritance<'_>,
@@ -171,18 +178,18 @@ pub(super) fn launch(
     };
     let wait = |start: Start<'_>| -> Result<Wait, Error> {
         let (listener, keep) = (own(start.listener)?, vec![own(start.mark)?]);
-        let close_from = plan.program.first_closed();
+        let close_from = program.first_closed();
         Ok(Wait { listener, hear: ToInit::Start.byte(), keep, close_from })
     };
     let (early, steps) = match inherited.start {
-        Some(_) => plan.program.launch_steps_around_wait(),
-        None => (Vec::new(), plan.program.launch_steps()),
+        Some(_) => program.launch_steps_around_wait(),
+        None => (Vec::new(), program.launch_steps()),
     };
     Ok(Launch {
         early,
         steps,
         program: LaunchProgram { candidates },
-        args: plan.program.args.clone(),
+        args: program.args.clone(),
         env,
         report: Some(own(inherited.channel)?),
         handshake: Some(Handshake { say: channel::READY, hear: ToInit::Committed.byte() }),

@@ -17,6 +17,16 @@ pub(super) fn join_namespace(kernel: &dyn Kernel, kind: NamespaceFlags, path: &P
     kernel.setns(namespace.as_fd(), kind).doing(doing)
 }
 
+/// Root of the user namespace that was made or entered, without the groups from before.
+pub(super) fn become_root(kernel: &dyn Kernel) -> Result<(), Error> {
+    let doing = || "becoming root in the user namespace";
+    match kernel.become_ids(0, 0, true) {
+        // setgroups is denied where an unprivileged user made the maps (user_namespaces(7)).
+        Err(Errno::PERM) => kernel.become_ids(0, 0, false).doing(doing),
+        done => done.doing(doing),
+    }
+}
+
 /// Enters the cgroup of each `tasks` file. A process that writes `0` there moves itself, for which the kernel need not stop all
 /// others, as it must for another's number.
 pub(super) fn join_cgroup(kernel: &dyn Kernel, tasks: &[BorrowedFd<'_>]) -> Result<(), Error> {
@@ -36,6 +46,17 @@ pub(super) fn session_keyring(kernel: &dyn Kernel, name: &CStr, permissions: u32
                 .keyring_permissions(serial, u32::MAX, permissions)
                 .doing(|| "setting the session keyring's permissions")
         }
+    }
+}
+
+/// The session keyring of this name, which is the container's, or a new one if that has gone.
+pub(super) fn join_session_keyring(kernel: &dyn Kernel, name: &CStr) -> Result<(), Error> {
+    match kernel.join_session_keyring(name) {
+        Err(Errno::NOSYS) => {
+            log::debug!("no session keyring: this kernel has no keyrings");
+            Ok(())
+        }
+        joined => joined.map(drop).doing(|| "joining the container's session keyring"),
     }
 }
 

@@ -83,6 +83,7 @@ impl Conception {
             device_rules: None,
             cgroup: cgroup.clone(),
             own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
+            no_new_keyring: options.no_new_keyring,
             hooks: LaterHooks::default(),
         };
         Ok(Self { plan, config, cgroup, state })
@@ -305,6 +306,7 @@ impl<'k> Birth<'k> {
                 .as_ref()
                 .map(|(listener, mark)| Start { listener: listener.as_fd(), mark: mark.as_fd() }),
             pad: pad.as_ref().map(AsFd::as_fd),
+            container: None,
         };
         let user = self.plan.container.iter().find_map(|step| match &step.action {
             Action::JoinNamespace(NamespaceFlags::USER, path) => Some(path.as_path()),

@@ -58,8 +58,8 @@ impl From<Errno> for Unreachable {
 }
 
 /// Refuses what does not go together.
-pub(super) fn check(options: &CreateOptions, terminal: bool, detached: bool) -> Result<(), Error> {
-    match (&options.console_socket, terminal && detached) {
+pub(super) fn check(console_socket: Option<&Path>, terminal: bool, detached: bool) -> Result<(), Error> {
+    match (console_socket, terminal && detached) {
         (None, true) => Err(Error::NoConsoleSocket),
         (Some(_), false) => Err(Error::UselessConsoleSocket),
         _ => Ok(()),
@@ -69,15 +69,23 @@ pub(super) fn check(options: &CreateOptions, terminal: bool, detached: bool) -> 
 /// Sends the terminal's master to the console socket and a pidfd of the init to the pidfd socket: one message with one descriptor each,
 /// and a name for it.
 pub(super) fn hand_over(options: &CreateOptions, birth: &mut Birth<'_>) -> Result<(), Error> {
-    if let Some(path) = &options.console_socket
+    let (console_socket, pidfd_socket) = (options.console_socket.as_deref(), options.pidfd_socket.as_deref());
+    if console_socket.is_some()
         && let Some(master) = birth.terminal.take()
     {
-        send(path, TERMINAL_NAME, &master)?;
+        send_terminal(console_socket, &master)?;
     }
-    if let Some(path) = &options.pidfd_socket {
-        send(path, "pidfd", &birth.first_born()?.pidfd)?;
-    }
-    Ok(())
+    send_pidfd(pidfd_socket, &birth.first_born()?.pidfd)
+}
+
+/// The master, to whoever listens; without a socket it is nobody's.
+pub(super) fn send_terminal(socket: Option<&Path>, master: &OwnedFd) -> Result<(), Error> {
+    socket.map_or(Ok(()), |path| send(path, TERMINAL_NAME, master))
+}
+
+/// A process, to whoever wants to watch it.
+pub(super) fn send_pidfd(socket: Option<&Path>, pidfd: &OwnedFd) -> Result<(), Error> {
+    socket.map_or(Ok(()), |path| send(path, "pidfd", pidfd))
 }
 
 fn send(path: &Path, name: &str, fd: &impl AsFd) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 /// Everything that is wrong with the configuration, at once; else the first step that failed. Nothing is left behind.
 pub fn create(runtime: &Runtime, options: &CreateOptions) -> Result<(), Error> {
     let conception = Conception::new(runtime, options)?;
-    console::check(options, conception.plan.terminal, true)?;
+    console::check(options.console_socket.as_deref(), conception.plan.terminal, true)?;
     let mut birth = Birth::begin(&Linux, runtime, conception, Begin::WhenStarted)?;
     console::hand_over(options, &mut birth)?;
     birth.commit(options.pid_file.as_deref())?;

@@ -116,6 +116,26 @@ pub enum Error {
     /// `start` of a container that has ended.
     #[error("cannot start a container that has stopped")]
     HasStopped,
+    /// `exec` in a container that has ended, or whose first process is not there yet.
+    #[error("cannot exec in a {0} container")]
+    CannotExec(Status),
+    /// `exec` in a container that is held still.
+    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
+    Paused,
+    /// What `exec` was asked for cannot be had.
+    #[error(transparent)]
+    Asked(#[from] crate::plan::exec::Refusal),
+    /// The process to be did not come into the container's cgroup.
+    #[error("error adding pid of the new process to cgroups")]
+    JoinCgroup(#[source] cloison_cgroup::Error),
+    /// The new process ended without a word: something has killed it.
+    #[error(
+        "unable to start container process: the process was killed before it became the program (a memory limit too low?)"
+    )]
+    NewcomerDied,
+    /// A signal came before the program was executed.
+    #[error("signal {0} came before the program was executed")]
+    Interrupted(i32),
     /// There is no process to send a signal to. Engines look for these words.
     #[error("container not running")]
     NotRunning,

@@ -45,17 +45,7 @@ impl FirstProcess {
     /// Waits until the process has ended, and with it every process of a pid namespace that is its own; false if that takes longer
     /// than `patience`. It need not have been waited for by its parent.
     pub(super) fn wait(&self, patience: Duration) -> Result<bool, Error> {
-        let start = Instant::now();
-        loop {
-            let left = patience.saturating_sub(start.elapsed());
-            let timeout =
-                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
-                Ok(ended) => return Ok(ended > 0),
-                Err(Errno::INTR) => {}
-                Err(source) => return Err(Error::Wait { pid: self.pid, source }),
-            }
-        }
+        ends_within(self.as_fd(), patience).map_err(|source| Error::Wait { pid: self.pid, source })
     }
 
     /// The process's id.
@@ -68,6 +58,20 @@ impl AsFd for FirstProcess {
     /// The pidfd, which is readable once the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+}
+
+/// Waits for the end of a process, which need not be our child; false if that takes longer than `patience`.
+pub(super) fn ends_within(pidfd: BorrowedFd<'_>, patience: Duration) -> Result<bool, Errno> {
+    let start = Instant::now();
+    loop {
+        let left = patience.saturating_sub(start.elapsed());
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], Some(&timeout)) {
+            Ok(ended) => return Ok(ended > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
     }
 }
 

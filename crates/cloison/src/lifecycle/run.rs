@@ -2,16 +2,15 @@
 
 use std::os::fd::AsFd;
 
-use cloison_linux::process::{self, Ending};
+use cloison_linux::Linux;
+use cloison_linux::process;
 use cloison_linux::signals::{self, SignalFd, SignalSet};
-use cloison_linux::{Errno, Linux, Pid, Signal};
-use rustix::event::{PollFd, PollFlags, poll};
 
-use super::birth::{Begin, Birth, Conception, FirstBorn};
+use super::birth::{Begin, Birth, Conception};
 use super::delete::destroy;
 use super::error::Doing as _;
-use super::{Error, RunOptions, Runtime, console};
-use crate::console::{Flow, Relay};
+use super::{Error, RunOptions, Runtime, console, foreground};
+use crate::console::Relay;
 use crate::state::{self, State, Store};
 
 /// Runs a container, and gives its exit code: the program's, or 128 and the number of the signal that ended it; 0 if detached.
@@ -23,7 +22,7 @@ use crate::state::{self, State, Store};
 /// As [`create`](super::create()) and [`start`](super::start()). Nothing is left behind.
 pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
     let conception = Conception::new(runtime, &options.create)?;
-    console::check(&options.create, conception.plan.terminal, options.detach)?;
+    console::check(options.create.console_socket.as_deref(), conception.plan.terminal, options.detach)?;
     if options.detach {
         let mut birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
         console::hand_over(&options.create, &mut birth)?;
@@ -52,7 +51,7 @@ fn foreground(runtime: &Runtime, options: &RunOptions, conception: Conception) -
     birth.commit(options.create.pid_file.as_deref())?;
     birth.wait_until_running()?;
     let (first, state) = birth.release()?;
-    let ending = wait_for(&first, &signals, relay);
+    let ending = foreground::wait_for(first.pid, first.pidfd.as_fd(), &signals, relay);
     // After an error nobody waits for the container any more.
     if (ending.is_err() || !options.keep)
         && let Err(error) = remove(runtime, &state)
@@ -73,63 +72,4 @@ fn remove(runtime: &Runtime, state: &State) -> Result<(), Error> {
         return Ok(());
     }
     destroy(container, state)
-}
-
-/// Forwards signals, reaps children and serves the terminal, if there is one, until the container's first process has ended.
-fn wait_for(first: &FirstBorn, signals: &SignalFd, mut relay: Option<Relay>) -> Result<Ending, Error> {
-    loop {
-        while let Some(signal) = signals.read().doing("reading a signal")? {
-            match (signal.signal, &relay) {
-                (Signal::CHILD, _) => {
-                    if let Some(ending) = reap(first.pid)? {
-                        if let Some(Err(error)) = relay.map(|relay| relay.finish(signals)) {
-                            log::error!("the last output may be lost: {error}");
-                        }
-                        return Ok(ending);
-                    }
-                }
-                // The kernel tells the container's programs as soon as their terminal has the new size.
-                (Signal::WINCH, Some(relay)) => relay.resize(),
-                (Signal::CONT, Some(relay)) => {
-                    relay.resume();
-                    forward(first, Signal::CONT);
-                }
-                (signal, _) => forward(first, signal),
-            }
-        }
-        let Some(serving) = &mut relay else {
-            match poll(&mut [PollFd::new(signals, PollFlags::IN)], None) {
-                Ok(_) | Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno).doing("waiting for a signal"),
-            }
-        };
-        match serving.turn(signals) {
-            Ok(Flow::Goes) => {}
-            Ok(Flow::HungUp) => relay = None,
-            // Not the end of the run: a container that nobody waits for would be left behind.
-            Err(error) => {
-                log::error!("hanging up the container's terminal: {error}");
-                relay = None;
-            }
-        }
-    }
-}
-
-fn forward(first: &FirstBorn, signal: Signal) {
-    match process::send_signal(first.pidfd.as_fd(), signal) {
-        Ok(()) | Err(Errno::SRCH) => {}
-        Err(errno) => log::warn!("signal {} was not forwarded: {errno}", signal.as_raw()),
-    }
-}
-
-/// Reaps all children that have ended; gives the ending of the one with this id.
-fn reap(pid: Pid) -> Result<Option<Ending>, Error> {
-    loop {
-        match process::reap() {
-            Ok(Some((ended, ending))) if ended == pid => return Ok(Some(ending)),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(Errno::CHILD) => return Ok(None),
-            Err(errno) => return Err(errno).doing("reaping children"),
-        }
-    }
 }

@@ -9,6 +9,7 @@ use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
 use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
 
+use super::exec::Joining;
 use super::mount_options::{Attributes, MountOptions};
 
 /// Where in `config.json` a step comes from: a JSON pointer (RFC 6901), or what rule of ours asks for it.
@@ -281,6 +282,8 @@ pub enum Action {
     JoinNamespace(NamespaceFlags, PathBuf),
     /// Opens sources of bind mounts, each for the mount of this number, while the init still has the runtime's ids.
     ReachSources(Vec<(usize, PathBuf)>),
+    /// A step of the way into a container that is there.
+    Join(Joining),
     /// Waits until the host's side has written the id maps of the new user namespace, then becomes its root.
     BecomeRoot,
     /// Enters the container's cgroup by writing to it, as only v1 needs.
@@ -338,6 +341,8 @@ pub enum Action {
         size: Option<(u16, u16)>,
         /// The user who owns it.
         uid: u32,
+        /// It is `/dev/console`, too.
+        console_device: bool,
     },
     /// Makes the mounts read-only that had to stay writable until now.
     LateReadOnly,
@@ -387,6 +392,7 @@ impl fmt::Display for Action {
         match self {
             Self::HideInit => f.write_str("hide the init from other processes"),
             Self::JoinNamespace(kind, path) => write!(f, "join the {kind} namespace {}", path.display()),
+            Self::Join(step) => step.fmt(f),
             Self::ReachSources(sources) => {
                 let paths: Vec<_> = sources.iter().map(|(_, path)| path.to_string_lossy()).collect();
                 write!(f, "open the sources of bind mounts {}", paths.join(" "))

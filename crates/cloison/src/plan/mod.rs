@@ -12,21 +12,24 @@
 //! | [`mounts`], [`mount_options`] | every mount, its options split |
 //! | [`devices`] | device nodes and links in `/dev` |
 //! | `device_rules`, `limits` | which devices may be used, and how much of everything else |
+//! | [`exec`] | the same for a process that joins a container |
 //! | [`seccomp`] | the filter of system calls |
 //! | [`process`] | limits, credentials, capabilities and the program |
 //! | [`unsupported`] | what is refused by name, because it is not built yet |
 
+use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use cloison_linux::namespace::NamespaceFlags;
 
 use crate::id::ContainerId;
-use crate::spec::{Problem, Spec};
+use crate::spec::{Problem, Process, Spec};
 
 pub mod action;
 pub(crate) mod device_rules;
 pub mod devices;
+pub mod exec;
 pub(crate) mod limits;
 pub mod mount_options;
 pub mod mounts;
@@ -222,6 +225,7 @@ fn container_side(
     build_root(spec, options, facts, namespaces, rootfs, &mut steps);
     mounts::reach_sources(namespaces, &mut steps);
     close_root(spec, namespaces, &mut steps);
+    steps.push(Action::ResetAffinity, "runtime");
     process::prepare(spec, &mut steps);
     steps.0
 }
@@ -308,9 +312,7 @@ fn build_root(
 fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Steps<Action>) {
     let process = &spec.process;
     if process.terminal {
-        let size = process.console_size.as_ref().map(|size| (size.width as u16, size.height as u16));
-        let size = size.filter(|(columns, rows)| *columns > 0 && *rows > 0);
-        steps.push(Action::Terminal { size, uid: process.user.uid }, "/process/terminal");
+        steps.push(terminal(process, true), "/process/terminal");
     }
     if namespaces.has(NamespaceFlags::MOUNT) {
         if mounts::any_late_read_only(&steps.0) {
@@ -320,9 +322,7 @@ fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Step
             steps.push(Action::ReadOnlyRoot, "/root/readonly");
         }
     }
-    let umask = process.user.umask;
-    let origin = Origin::of_optional(umask.is_some(), "/process/user/umask");
-    steps.push(Action::Umask(umask.unwrap_or(0o022)), origin);
+    umask(process, steps);
     if let Some(name) = &spec.hostname {
         steps.push(Action::Hostname(name.clone()), "/hostname");
     }
@@ -344,13 +344,29 @@ fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Step
     }
 }
 
+fn terminal(process: &Process, console_device: bool) -> Action {
+    let size = process.console_size.as_ref().map(|size| (size.width as u16, size.height as u16));
+    let size = size.filter(|(columns, rows)| *columns > 0 && *rows > 0);
+    Action::Terminal { size, uid: process.user.uid, console_device }
+}
+
+fn umask(process: &Process, steps: &mut Steps<Action>) {
+    let umask = process.user.umask;
+    let origin = Origin::of_optional(umask.is_some(), "/process/user/umask");
+    steps.push(Action::Umask(umask.unwrap_or(0o022)), origin);
+}
+
 /// The keyring is named after the container so that `exec` can join it. Whoever holds its key may search it, which with a user
 /// namespace means others than its owner (keyctl(2)).
 fn session_keyring(id: &ContainerId, namespaces: &namespaces::Namespaces) -> Action {
     const KEY_OTH_SEARCH: u32 = 0x8;
     const KEY_USR_SEARCH: u32 = 0x8_0000;
     let permissions = if namespaces.has(NamespaceFlags::USER) { KEY_OTH_SEARCH } else { KEY_USR_SEARCH };
-    Action::SessionKeyring(process::c_string(&format!("_ses.{}", id.as_str())), permissions)
+    Action::SessionKeyring(session_keyring_name(id), permissions)
+}
+
+fn session_keyring_name(id: &ContainerId) -> CString {
+    process::c_string(&format!("_ses.{}", id.as_str()))
 }
 
 #[cfg(test)]

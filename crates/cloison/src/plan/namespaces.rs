@@ -38,6 +38,11 @@ impl Namespaces {
         self.new.contains(kind) || self.joins(kind)
     }
 
+    /// All of them.
+    pub fn all(&self) -> NamespaceFlags {
+        self.origins.iter().fold(NamespaceFlags::empty(), |all, (kind, _)| all | *kind)
+    }
+
     /// Joined by path.
     pub fn joins(&self, kind: NamespaceFlags) -> bool {
         self.path_of(kind).is_some()

@@ -284,7 +284,6 @@ fn capabilities(process: &Process) -> Capabilities {
 /// The steps between the finished root file system and the program.
 pub(crate) fn prepare(spec: &Spec, steps: &mut Steps<Action>) {
     let process = &spec.process;
-    steps.push(Action::ResetAffinity, "runtime");
     if let Some(scheduler) = &process.scheduler {
         steps.push(Action::Scheduler(sched_attr(scheduler)), "/process/scheduler");
     }

@@ -48,6 +48,9 @@ pub struct State {
     pub device_rules: Option<Vec<crate::spec::DeviceRule>>,
     /// The container has a pid namespace of its own, so that its processes end with its first one (`pid_namespaces(7)`).
     pub own_pid_namespace: bool,
+    /// The first process kept its caller's session keyring, so that there is none of the container's to join.
+    #[serde(default)]
+    pub no_new_keyring: bool,
     /// The hooks that are still to come.
     #[serde(default)]
     pub hooks: LaterHooks,

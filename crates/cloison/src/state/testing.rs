@@ -92,6 +92,7 @@ pub(crate) fn a_state(name: &str) -> State {
         resources: cloison_cgroup::Resources::default(),
         device_rules: None,
         own_pid_namespace: true,
+        no_new_keyring: false,
         hooks: LaterHooks::default(),
     }
 }

@@ -9,8 +9,8 @@ use super::{Root, is_char_device, mount_point};
 use crate::init::channel::FromInit;
 use crate::init::error::{Doing, Error};
 
-/// Makes a terminal, hands its master to the runtime, and makes the other side the controlling terminal, the standard streams and
-/// `/dev/console`.
+/// Makes a terminal, hands its master to the runtime, and makes the other side the controlling terminal, the standard streams and,
+/// for a container's first process, `/dev/console`.
 ///
 /// The master must be what its name says, and the other side is opened from the master itself, never by a name in `/dev/pts` that the
 /// image could have put something else behind (CVE-2025-52565).
@@ -20,6 +20,7 @@ pub(crate) fn terminal(
     channel: BorrowedFd<'_>,
     size: Option<(u16, u16)>,
     uid: u32,
+    is_console: bool,
 ) -> Result<(), Error> {
     let doing = || "opening a terminal of the container's /dev/pts";
     let master = master(kernel, root)?;
@@ -27,7 +28,9 @@ pub(crate) fn terminal(
     if let Some((columns, rows)) = size {
         kernel.set_window_size(terminal.as_fd(), columns, rows).doing(|| "setting the terminal's size")?;
     }
-    console_device(kernel, root, terminal.as_fd())?;
+    if is_console {
+        console_device(kernel, root, terminal.as_fd())?;
+    }
     if uid != 0 {
         kernel
             .fchown(terminal.as_fd(), uid, kernel.fstat(terminal.as_fd()).doing(doing)?.st_gid)

@@ -40,21 +40,20 @@ impl<'k> Root<'k> {
         Self { kernel, fd, descriptors: None, kernels_own: Vec::new() }
     }
 
+    /// The same with what was kept of the host's procfs before the root was reached.
+    pub(crate) fn with_descriptors(
+        kernel: &'k dyn Kernel,
+        fd: OwnedFd,
+        descriptors: Option<OwnedFd>,
+    ) -> Self {
+        Self { descriptors, ..Self::new(kernel, fd) }
+    }
+
     /// Keeps what [`reopen`](Self::reopen) needs, while `/proc` is still the host's.
     ///
     /// A joined mount namespace may have no procfs there; then nothing can be reopened.
     pub(crate) fn keep_descriptors(&mut self) -> Result<(), Error> {
-        let path = Path::new("/proc/self/fd");
-        let doing = || "opening /proc/self/fd";
-        let opened = self.kernel.open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
-        if matches!(opened, Err(Errno::NOENT | Errno::NOTDIR)) {
-            log::debug!("no device and no file can be reopened: there is no /proc/self/fd");
-            return Ok(());
-        }
-        let opened = opened.doing(doing)?;
-        if is_procfs(self.kernel, opened.as_fd()).doing(doing)? {
-            self.descriptors = Some(opened);
-        }
+        self.descriptors = descriptors(self.kernel)?;
         Ok(())
     }
 
@@ -158,6 +157,18 @@ impl<'k> Root<'k> {
             done => done,
         }
     }
+}
+
+/// `/proc/self/fd`; none where there is no procfs.
+pub(crate) fn descriptors(kernel: &dyn Kernel) -> Result<Option<OwnedFd>, Error> {
+    let doing = || "opening /proc/self/fd";
+    let opened = kernel.open(Path::new("/proc/self/fd"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+    if matches!(opened, Err(Errno::NOENT | Errno::NOTDIR)) {
+        log::debug!("no device and no file can be reopened: there is no /proc/self/fd");
+        return Ok(None);
+    }
+    let opened = opened.doing(doing)?;
+    Ok(is_procfs(kernel, opened.as_fd()).doing(doing)?.then_some(opened))
 }
 
 /// A file to mount a device on: made empty, or what is there, which is not opened since it may be any device; `ELOOP` for a symbolic

@@ -112,8 +112,14 @@ fn a_missing_program_is_told_in_the_words_of_an_engine_and_not_launched() {
 fn an_init_whose_runtime_has_gone_makes_nothing() {
     let kernel = kernel();
     let channel = kernel.descriptor("channel");
-    let inherited =
-        Inheritance { channel: channel.as_fd(), cgroup: &[], sources: &[], start: None, pad: None };
+    let inherited = Inheritance {
+        channel: channel.as_fd(),
+        cgroup: &[],
+        sources: &[],
+        start: None,
+        pad: None,
+        container: None,
+    };
     let failure = birth(&kernel, &plan(&example(true)), &inherited);
     assert!(failure.to_string().starts_with("the runtime has ended"), "{failure}");
     assert_eq!(kernel.verbs(), ["umask", "receive"]);

@@ -72,8 +72,14 @@ fn run(kernel: &Fake, plan: &Plan, sources: &[(usize, OwnedFd)]) -> Failure {
     let [channel, listener, mark] = ["channel", "listener", "mark"].map(|name| kernel.descriptor(name));
     kernel.push_message(*b"m", None);
     let start = Start { listener: listener.as_fd(), mark: mark.as_fd() };
-    let inherited =
-        Inheritance { channel: channel.as_fd(), cgroup: &[], sources, start: Some(start), pad: None };
+    let inherited = Inheritance {
+        channel: channel.as_fd(),
+        cgroup: &[],
+        sources,
+        start: Some(start),
+        pad: None,
+        container: None,
+    };
     birth(kernel, plan, &inherited)
 }
 

@@ -178,8 +178,14 @@ fn a_v1_cgroup_is_entered_before_its_namespace_is_made() {
     let kernel = kernel();
     let [channel, one, two] = ["channel", "tasks 1", "tasks 2"].map(|name| kernel.descriptor(name));
     let tasks = [one.as_fd(), two.as_fd()];
-    let inherited =
-        Inheritance { channel: channel.as_fd(), cgroup: &tasks, sources: &[], start: None, pad: None };
+    let inherited = Inheritance {
+        channel: channel.as_fd(),
+        cgroup: &tasks,
+        sources: &[],
+        start: None,
+        pad: None,
+        container: None,
+    };
     birth(&kernel, &plan, &inherited);
     assert_eq!(kernel.calls()[1..4], ["write(tasks 1, \"0\")", "write(tasks 2, \"0\")", "unshare(cgroup)"]);
 }

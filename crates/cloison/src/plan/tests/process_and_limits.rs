@@ -196,7 +196,10 @@ fn a_user_who_is_not_root_gets_the_streams_and_the_terminal() {
         ]
     );
     let plan = plan(&spec);
-    assert_eq!(action(&plan, "/process/terminal"), Action::Terminal { size: None, uid: 1000 });
+    assert_eq!(
+        action(&plan, "/process/terminal"),
+        Action::Terminal { size: None, uid: 1000, console_device: true }
+    );
     let last = plan.container.iter().rfind(|step| &*step.origin.0 == "/process/cwd").unwrap();
     assert_eq!(last.action, Action::WorkingDirectory { path: "/".into(), uid: 1000, gid: 100 });
 }
@@ -206,7 +209,10 @@ fn a_terminal_has_the_size_that_both_numbers_say() {
     for (width, height, size) in [(80, 25, Some((80, 25))), (0, 25, None), (80, 0, None)] {
         let mut spec = example();
         spec.process.console_size = Some(spec::ConsoleSize { height, width });
-        assert_eq!(action(&plan(&spec), "/process/terminal"), Action::Terminal { size, uid: 0 });
+        assert_eq!(
+            action(&plan(&spec), "/process/terminal"),
+            Action::Terminal { size, uid: 0, console_device: true }
+        );
     }
 }
 

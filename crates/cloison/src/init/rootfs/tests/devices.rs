@@ -179,7 +179,7 @@ fn a_null_device_that_is_something_else_is_refused() {
 fn terminal(kernel: &Fake) -> Result<(), Error> {
     let root = root_with_descriptors(kernel);
     let channel = kernel.descriptor("channel");
-    console::terminal(kernel, &root, channel.as_fd(), Some((80, 25)), 1000)
+    console::terminal(kernel, &root, channel.as_fd(), Some((80, 25)), 1000, true)
 }
 
 fn with_multiplexer(kind: FileType, number: u64) -> Fake {

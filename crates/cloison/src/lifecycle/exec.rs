@@ -1,0 +1,396 @@
+//! `exec`: another process in a container that is there.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cloison_cgroup::Record;
+use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::process::{CloneRequest, Fork};
+use cloison_linux::signals::{self, SignalFd, SignalSet};
+use cloison_linux::{Errno, Kernel, Linux, Mode, OFlags, Pid, Signal, launch, process, sealed};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::error::Doing as _;
+use super::first_process::{FirstProcess, ends_within};
+use super::listener::{self, Filtered};
+use super::{Error, Runtime, console, foreground, pid_file, preserved, store_with};
+use crate::console::Relay;
+use crate::id::ContainerId;
+use crate::init::channel::{FromInit, ToInit};
+use crate::init::create::Inheritance;
+use crate::init::exec::{Container, join};
+use crate::plan::exec::{Asked, ExecAction, ExecFacts, ExecPlan, ProcessFlags};
+use crate::plan::process::limits;
+use crate::spec::{NamespaceType, Process, Spec};
+use crate::state::{State, Status, View};
+
+/// How long a process that was killed is waited for. In a cgroup of v1 that is frozen, it dies only when that is thawed.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What `exec` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ExecOptions {
+    /// A file with a `process` section, to start from instead of the container's own process.
+    pub process: Option<PathBuf>,
+    /// What the command line says of the process.
+    pub flags: ProcessFlags,
+    /// Return as soon as the process runs.
+    pub detach: bool,
+    /// Where to write the process's id: digits only, no newline.
+    pub pid_file: Option<PathBuf>,
+    /// The `AF_UNIX` socket that gets the terminal's master.
+    pub console_socket: Option<PathBuf>,
+    /// The `AF_UNIX` socket that gets a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// How many descriptors from 3 on the process inherits, beside those of socket activation (`sd_listen_fds(3)`).
+    pub preserve_fds: u32,
+    /// Also in a container that is paused: the process goes on when that is resumed.
+    pub ignore_paused: bool,
+}
+
+/// Runs a process in a container, and gives its exit code: the program's, or 128 and the number of the signal that ended it; 0 if
+/// detached.
+///
+/// Never waits for another command. In the foreground, signals go on to the process, and the caller's are blocked from then on.
+///
+/// # Errors
+/// [`Error::CannotExec`], [`Error::Paused`]; [`Error::Asked`] for what makes no sense; [`Error::Init`] and [`Error::Launch`] if the
+/// program could not be executed. Nothing is left behind.
+pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Result<u8, Error> {
+    let admission = Admission::new(runtime, id, options)?;
+    console::check(options.console_socket.as_deref(), admission.plan.terminal, options.detach)?;
+    signals::hear_of_children().doing("undoing that SIGCHLD is ignored")?;
+    let result = if options.detach {
+        detached(&admission, options)
+    } else {
+        if admission.plan.terminal {
+            crate::console::claim()?;
+        }
+        // Before the child: no signal may come between its birth and our waiting.
+        signals::block_all().doing("blocking signals")?;
+        in_foreground(&admission, options)
+    };
+    // What looks like a failure of the process is mostly the container's end.
+    match result {
+        // As if it had come to the program, which has had no time to do anything about it.
+        Err(Error::Interrupted(signal)) => Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        Err(error) if !matches!(error, Error::Launch(..)) && !admission.is_alive() => {
+            log::debug!("{error}");
+            Err(Error::CannotExec(Status::Stopped))
+        }
+        result => result,
+    }
+}
+
+fn detached(admission: &Admission, options: &ExecOptions) -> Result<u8, Error> {
+    let mut newcomer = admission.admit(&Linux)?;
+    let nobody = SignalSet::NONE;
+    let signals = SignalFd::new(nobody).doing("watching signals")?;
+    newcomer.until_ready(&signals)?;
+    newcomer.hand_over(options)?;
+    newcomer.go_on(options.pid_file.as_deref(), &signals)?;
+    Ok(0)
+}
+
+fn in_foreground(admission: &Admission, options: &ExecOptions) -> Result<u8, Error> {
+    let asked_to_end = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
+    let to_end = asked_to_end.into_iter().fold(SignalSet::NONE, SignalSet::with);
+    let to_end = SignalFd::new(to_end).doing("watching signals")?;
+    let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
+    let mut newcomer = admission.admit(&Linux)?;
+    newcomer.until_ready(&to_end)?;
+    newcomer.hand_over(options)?;
+    // From here on the caller's terminal is raw, and given back whenever this ends.
+    let relay = newcomer.terminal.take().map(Relay::begin).transpose()?;
+    let (pid, pidfd) = newcomer.go_on(options.pid_file.as_deref(), &to_end)?;
+    let ending = foreground::wait_for(pid, pidfd.as_fd(), &signals, relay)?;
+    Ok(u8::try_from(ending.exit_code()).unwrap_or(u8::MAX))
+}
+
+/// A process that may join: read, checked, planned. Nothing has been touched.
+struct Admission {
+    plan: ExecPlan,
+    view: View,
+    state: State,
+    first: FirstProcess,
+    /// The root of the container's first process, where the container has no mount namespace.
+    root: Option<OwnedFd>,
+}
+
+impl Admission {
+    fn new(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Result<Self, Error> {
+        let view = store_with(runtime, id)?.open_unlocked(id)?;
+        let state = view.load()?;
+        let init = state.init.as_ref().ok_or(Error::CannotExec(Status::Creating))?;
+        let first = FirstProcess::open(init)?.ok_or(Error::CannotExec(Status::Stopped))?;
+        if !options.ignore_paused && state.cgroup.cgroup().is_frozen()? {
+            return Err(Error::Paused);
+        }
+        let document = options.process.as_deref().map(read_document).transpose()?;
+        let spec = Spec::parse(&view.load_config()?, &view.path().join("config.json"))?;
+        let root =
+            if spec.linux.namespace(NamespaceType::Mount).is_some() { None } else { Some(root_of(&first)?) };
+        let activation = preserved::socket_activation();
+        let preserve_fds = options.preserve_fds.saturating_add(activation);
+        preserved::check(preserve_fds)?;
+        let asked = Asked { document, flags: options.flags.clone() };
+        let facts = facts(&spec, &state)?;
+        let plan = ExecPlan::new(spec, asked, id, preserve_fds, &facts)?;
+        if log::log_enabled!(log::Level::Debug) {
+            plan.to_string().lines().for_each(|line| log::debug!("planned: {line}"));
+        }
+        Ok(Self { plan, view, state, first, root })
+    }
+
+    fn is_alive(&self) -> bool {
+        // An error of poll is no news of the process.
+        !self.first.wait(Duration::ZERO).unwrap_or(false)
+    }
+
+    /// The host's list of the plan, up to the waiting.
+    fn admit<'k>(&'k self, kernel: &'k dyn Kernel) -> Result<Newcomer<'k>, Error> {
+        for step in &self.plan.host {
+            match &step.action {
+                ExecAction::Hide => {
+                    kernel.set_dumpable(false).doing("hiding the runtime from other processes")?;
+                }
+                ExecAction::Affinity(cpus) => kernel
+                    .sched_setaffinity(cpus)
+                    .doing(format!("error setting initial CPU affinity to {cpus:?}"))?,
+                ExecAction::EnterForChildren(kinds) => self.enter_for_children(kernel, *kinds)?,
+                ExecAction::Clone { by_go_between } => return self.clone_process(kernel, *by_go_between),
+                ExecAction::Await => {}
+            }
+        }
+        Err(Error::Protocol)
+    }
+
+    /// Not given back: there are no other children, and the runtime itself stays where it is.
+    fn enter_for_children(&self, kernel: &dyn Kernel, kinds: NamespaceFlags) -> Result<(), Error> {
+        kernel.setns(self.first.as_fd(), kinds).doing(format!("joining the container's {kinds} namespace"))
+    }
+
+    fn clone_process<'k>(
+        &'k self,
+        kernel: &'k dyn Kernel,
+        by_go_between: bool,
+    ) -> Result<Newcomer<'k>, Error> {
+        let seals = launch::exe_switch_supported();
+        if !seals {
+            sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
+        }
+        let (ours, theirs) = kernel.socketpair().doing("making a socket for the new process")?;
+        let pad = seals.then(launch::prepare_pad).transpose().doing("preparing the launch")?;
+        let entry = self.state.cgroup.cgroup().entry().map_err(Error::JoinCgroup)?;
+        let tasks: Vec<BorrowedFd<'_>> = entry.tasks().collect();
+        let inherited = Inheritance {
+            channel: theirs.as_fd(),
+            cgroup: &tasks,
+            sources: &[],
+            start: None,
+            pad: pad.as_ref().map(AsFd::as_fd),
+            container: Some(Container {
+                first: self.first.as_fd(),
+                root: self.root.as_ref().map(AsFd::as_fd),
+            }),
+        };
+        let request = CloneRequest {
+            namespaces: NamespaceFlags::empty(),
+            cgroup: entry.directory(),
+            as_sibling: false,
+        };
+        match kernel.clone3(&request).doing("starting the process")? {
+            Fork::Child => {
+                // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
+                drop(ours);
+                let failure = join(kernel, &self.plan, &inherited);
+                if let Err(errno) = FromInit::send_failure(kernel, inherited.channel, &failure) {
+                    log::debug!("nobody to tell that {failure}: {errno}");
+                }
+                std::process::exit(1)
+            }
+            Fork::Parent { pid, pidfd } => {
+                let mut newcomer = Newcomer {
+                    kernel,
+                    admission: self,
+                    process: Some((pid, pidfd)),
+                    channel: ours,
+                    terminal: None,
+                    pid_file: None,
+                };
+                drop(theirs);
+                if by_go_between {
+                    newcomer.adopt()?;
+                }
+                Ok(newcomer)
+            }
+        }
+    }
+}
+
+fn read_document(path: &Path) -> Result<(PathBuf, Process), Error> {
+    Ok((path.to_owned(), Process::load(path)?))
+}
+
+fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
+    let joins_user = spec.linux.namespace(NamespaceType::User).is_some();
+    let sys_admin = cloison_linux::capability::Capability::SYS_ADMIN;
+    let privileged = !joins_user
+        || process::identity().doing("reading the runtime's capabilities")?.capabilities.contains(sys_admin);
+    let resources = if joins_user { limits(spec) } else { Vec::new() };
+    Ok(ExecFacts {
+        privileged,
+        joins_cgroup: matches!(state.cgroup, Record::Legacy(_)),
+        no_new_keyring: state.no_new_keyring,
+        limits: resources
+            .into_iter()
+            .map(|(resource, _)| (resource, rustix::process::getrlimit(resource)))
+            .collect(),
+    })
+}
+
+/// The root directory of a process, for as long as it is that process's.
+fn root_of(first: &FirstProcess) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{}/root", first.pid());
+    let root = Linux.open(Path::new(&path), OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+    let root = root.doing(format!("opening {path}"))?;
+    // Only now, for before it was open the number could still change hands.
+    if first.wait(Duration::ZERO)? { Err(Error::CannotExec(Status::Stopped)) } else { Ok(root) }
+}
+
+/// A process that is on its way into the container. Dropped before it has [gone on](Self::go_on), it is killed.
+struct Newcomer<'k> {
+    kernel: &'k dyn Kernel,
+    admission: &'k Admission,
+    /// None once it has gone on, or has been killed.
+    process: Option<(Pid, OwnedFd)>,
+    channel: OwnedFd,
+    /// The master of its terminal.
+    terminal: Option<OwnedFd>,
+    /// The pid file, once it is written.
+    pid_file: Option<PathBuf>,
+}
+
+impl Newcomer<'_> {
+    /// The process that was started was only a go-between; takes the process itself, and waits for the other's end.
+    fn adopt(&mut self) -> Result<(), Error> {
+        let Some((_, between)) = &self.process else { return Err(Error::Protocol) };
+        let pidfd = match FromInit::receive(self.kernel, self.channel.as_fd()) {
+            Ok(FromInit::Process(pidfd)) => pidfd,
+            other => return Err(self.unexpected(other)),
+        };
+        let pid = self.kernel.pidfd_pid(pidfd.as_fd()).doing("reading the new process's id")?;
+        self.kernel.wait_pidfd(between.as_fd()).doing("waiting for the go-between")?;
+        self.process = Some((pid, pidfd));
+        Ok(())
+    }
+
+    fn until_ready(&mut self, to_end: &SignalFd) -> Result<(), Error> {
+        loop {
+            match self.receive(to_end)? {
+                Ok(FromInit::Ready) => return Ok(()),
+                Ok(FromInit::Terminal(master)) => self.terminal = Some(master),
+                other => return Err(self.unexpected(other)),
+            }
+        }
+    }
+
+    fn hand_over(&mut self, options: &ExecOptions) -> Result<(), Error> {
+        let socket = options.console_socket.as_deref();
+        if let Some(master) = self.terminal.take_if(|_| socket.is_some()) {
+            console::send_terminal(socket, &master)?;
+        }
+        let Some((_, pidfd)) = &self.process else { return Err(Error::Protocol) };
+        console::send_pidfd(options.pidfd_socket.as_deref(), pidfd)
+    }
+
+    /// Writes the pid file, lets the process become the program, and waits until it has.
+    fn go_on(mut self, pid_file: Option<&Path>, to_end: &SignalFd) -> Result<(Pid, OwnedFd), Error> {
+        let Some((pid, _)) = &self.process else { return Err(Error::Protocol) };
+        if let Some(path) = pid_file {
+            pid_file::write(path, *pid)?;
+            self.pid_file = Some(path.to_owned());
+        }
+        ToInit::Committed.send(self.kernel, self.channel.as_fd()).doing("telling the process to go on")?;
+        loop {
+            match self.receive(to_end)? {
+                Ok(FromInit::Listener(number)) => self.hand_over_listener(number)?,
+                Ok(FromInit::End) => {
+                    self.pid_file = None;
+                    return self.process.take().ok_or(Error::Protocol);
+                }
+                other => return Err(self.unexpected(other)),
+            }
+        }
+    }
+
+    /// Hands on what tells of the calls that the filter asks about.
+    fn hand_over_listener(&self, number: RawFd) -> Result<(), Error> {
+        let Admission { plan, view, state, .. } = self.admission;
+        let to = plan.program.seccomp.as_ref().and_then(|filter| filter.listener.as_ref());
+        let ((Some(to), Some((pid, pidfd))), Some(init)) = ((to, &self.process), &state.init) else {
+            return Err(Error::Protocol);
+        };
+        let from = Filtered {
+            pid: *pid,
+            pidfd: pidfd.as_fd(),
+            channel: self.channel.as_fd(),
+            state,
+            status: view.status(state)?,
+            init: init.pid,
+        };
+        listener::hand_over(self.kernel, to, &from, number)
+    }
+
+    /// The next message. Where one of the signals comes first, the process has no time to become the program.
+    fn receive(&self, to_end: &SignalFd) -> Result<Result<FromInit, Errno>, Error> {
+        let mut watched = [PollFd::new(to_end, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN)];
+        while watched.iter().all(|fd| fd.revents().is_empty()) {
+            match poll(&mut watched, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno).doing("waiting for the new process"),
+            }
+        }
+        if !watched[0].revents().is_empty()
+            && let Some(signal) = to_end.read().doing("reading a signal")?
+        {
+            return Err(Error::Interrupted(signal.signal.as_raw()));
+        }
+        Ok(FromInit::receive(self.kernel, self.channel.as_fd()))
+    }
+
+    /// What it means when the process says something else than was waited for.
+    fn unexpected(&self, message: Result<FromInit, Errno>) -> Error {
+        match message {
+            Ok(FromInit::Failed(failure)) => Error::Init(failure),
+            Ok(FromInit::LaunchFailed(failure)) => {
+                Error::Launch(self.admission.plan.program.describe(failure, false), failure.errno)
+            }
+            Ok(FromInit::End) => Error::NewcomerDied,
+            Ok(_) => Error::Protocol,
+            Err(errno) => Error::Call { doing: "waiting for the new process".to_owned(), errno },
+        }
+    }
+}
+
+impl Drop for Newcomer<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.pid_file.take() {
+            pid_file::remove(&path);
+        }
+        let Some((_, pidfd)) = self.process.take() else { return };
+        if let Err(errno) = self.kernel.pidfd_send_signal(pidfd.as_fd(), Signal::KILL)
+            && errno != Errno::SRCH
+        {
+            log::warn!("after the failure a process was left behind: {errno}");
+        }
+        if !ends_within(pidfd.as_fd(), PATIENCE).unwrap_or(false) {
+            log::debug!("the process was killed, but does not end: is the container paused?");
+        } else if let Err(errno) = self.kernel.wait_pidfd(pidfd.as_fd())
+            && errno != Errno::CHILD
+        {
+            log::debug!("waiting for the killed process: {errno}");
+        }
+    }
+}
