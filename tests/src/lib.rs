@@ -21,6 +21,7 @@
 //! - [`bundle`]: `config.json` and its root file system
 //! - [`rootfs`]: where root file systems come from
 //! - [`container`]: one container between `create` and `delete`
+//! - [`screen`]: a terminal that somebody sits at
 //! - [`output`]: what a finished command printed
 //! - [`race`]: an enemy who exchanges paths meanwhile
 //! - [`leaks`]: what must not be there afterwards
@@ -39,6 +40,7 @@ pub mod race;
 pub mod rootfs;
 pub mod runtime;
 pub mod sandbox;
+pub mod screen;
 pub mod skip;
 
 pub use agent::Agent;
@@ -48,4 +50,5 @@ pub use output::Output;
 pub use rootfs::Rootfs;
 pub use runtime::Kind;
 pub use sandbox::{Foreground, Sandbox, until};
+pub use screen::Screen;
 pub use serde_json::{Value, json};

@@ -70,6 +70,9 @@ pub(crate) enum Error {
     /// Standard output does not take what was to be printed.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] cloison_linux::Errno),
     /// A value has no form as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),

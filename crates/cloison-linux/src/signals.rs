@@ -120,6 +120,20 @@ pub fn ignore(signal: Signal) -> Result<()> {
     }
 }
 
+/// Whether a signal does nothing to this process, as `nohup(1)` and shells have it for what they start.
+///
+/// # Errors
+/// `EINVAL` for a number that is no signal's.
+pub fn is_ignored(signal: Signal) -> Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed, and what is told has the size of the structure.
+    if unsafe { libc::sigaction(signal.as_raw(), std::ptr::null(), action.as_mut_ptr()) } != 0 {
+        return Err(crate::raw::last_errno());
+    }
+    // SAFETY: all zeroes are a valid action, and the C library has filled it in.
+    Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN)
+}
+
 /// What is known of a signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalInfo {
@@ -208,6 +222,7 @@ mod tests {
     #[test]
     fn ignored_signal_does_nothing() {
         ignore(Signal::XFSZ).unwrap();
+        assert!(is_ignored(Signal::XFSZ).unwrap() && !is_ignored(Signal::USR2).unwrap());
         rustix::process::kill_process(rustix::process::getpid(), Signal::XFSZ).unwrap();
         assert_eq!(ignore(Signal::KILL), Err(Errno::INVAL));
     }

@@ -13,6 +13,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod try_command;
 
 use std::io::{self, Write};
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Ps(ps::Ps),
     /// print what a container uses, and when it runs out of memory, as JSON
     Events(events::Events),
+    /// show what containers use, again and again
+    Stats(stats::Stats),
     /// write a config.json to start from
     Spec(spec::Spec),
     /// print what this runtime can do as JSON
@@ -81,6 +84,7 @@ impl Command {
             Self::List(command) => command.run(runtime, root_is_given),
             Self::Ps(command) => command.run(runtime),
             Self::Events(command) => command.run(runtime),
+            Self::Stats(command) => command.run(runtime, root_is_given),
             Self::Spec(command) => command.run(),
             Self::Features(_) => features::Features::run(),
             Self::Plan(command) => command.run(runtime),

@@ -24,11 +24,13 @@ mod run;
 mod sources;
 mod start;
 mod state;
+mod stats;
 #[cfg(test)]
 mod testing;
 
 use std::path::PathBuf;
 
+pub use cloison_cgroup::{Stats, Subjects};
 pub use console::Unreachable;
 pub use create::{create, plan};
 pub use delete::delete;
@@ -41,6 +43,7 @@ pub use ps::processes;
 pub use run::run;
 pub use start::start;
 pub use state::{StateReport, state};
+pub use stats::{Sample, Samples, has_ended, percent, sample, sample_all};
 
 use crate::id::ContainerId;
 use crate::state::Store;
