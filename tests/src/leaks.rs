@@ -197,6 +197,10 @@ fn find_directories(dir: &Path, name: &[u8], found: &mut Vec<PathBuf>) {
 }
 
 fn remove_cgroup(path: &Path) {
+    // On v1 the frozen do not die; other cgroups have no such file.
+    if path.join("freezer.state").exists() {
+        let _ = fs::write(path.join("freezer.state"), "THAWED");
+    }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_cgroup(&entry.path());

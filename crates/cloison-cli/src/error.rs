@@ -85,6 +85,18 @@ pub(crate) enum Error {
     /// `exec` did not come to the program.
     #[error("exec failed")]
     Exec(#[source] Box<Error>),
+    /// The new resources are not one.
+    #[error(transparent)]
+    Resources(#[from] cloison::spec::SpecError),
+    /// A file cannot be read.
+    #[error("cannot read {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
     /// The library failed.
     #[error(transparent)]
     Lifecycle(#[from] lifecycle::Error),

@@ -7,6 +7,7 @@ mod exec;
 mod features;
 mod kill;
 mod list;
+mod pause;
 mod plan;
 mod ps;
 mod run;
@@ -15,6 +16,7 @@ mod start;
 mod state;
 mod stats;
 mod try_command;
+mod update;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -51,6 +53,12 @@ pub(crate) enum Command {
     Delete(delete::Delete),
     /// list the containers below the root
     List(list::List),
+    /// hold all processes of a container still
+    Pause(pause::Pause),
+    /// let the processes of a paused container go on
+    Resume(pause::Resume),
+    /// change what a container may use
+    Update(update::Update),
     /// list the processes of a container
     Ps(ps::Ps),
     /// print what a container uses, and when it runs out of memory, as JSON
@@ -82,6 +90,9 @@ impl Command {
             Self::Kill(command) => command.run(runtime),
             Self::Delete(command) => command.run(runtime),
             Self::List(command) => command.run(runtime, root_is_given),
+            Self::Pause(command) => command.run(runtime),
+            Self::Resume(command) => command.run(runtime),
+            Self::Update(command) => command.run(runtime),
             Self::Ps(command) => command.run(runtime),
             Self::Events(command) => command.run(runtime),
             Self::Stats(command) => command.run(runtime, root_is_given),

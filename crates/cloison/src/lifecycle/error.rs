@@ -147,6 +147,15 @@ pub enum Error {
         "container {0} has no cgroup (it was made with --cgroup-manager disabled), so its processes are not known"
     )]
     NoCgroup(ContainerId),
+    /// `resume` of what does not stand still.
+    #[error("container not paused")]
+    NotPaused,
+    /// The limits hold, but the container's state does not tell them.
+    #[error("the new limits are in force, but could not be saved: the next update starts from the old ones")]
+    NotSaved {
+        /// Why not.
+        source: state::Error,
+    },
     /// The container has to be stopped before it is deleted, or deleted by force.
     #[error("cannot delete container {id} that is not stopped: {status}")]
     NotStopped {

@@ -17,6 +17,7 @@ mod kill;
 mod limits;
 mod list;
 mod listener;
+mod pause;
 mod pid_file;
 mod preserved;
 mod ps;
@@ -27,6 +28,7 @@ mod state;
 mod stats;
 #[cfg(test)]
 mod testing;
+mod update;
 
 use std::path::PathBuf;
 
@@ -39,11 +41,13 @@ pub use events::{Event, EventLine, events, usage};
 pub use exec::{ExecOptions, exec};
 pub use kill::kill;
 pub use list::{Listing, list};
+pub use pause::{pause, resume};
 pub use ps::processes;
 pub use run::run;
 pub use start::start;
 pub use state::{StateReport, state};
 pub use stats::{Sample, Samples, has_ended, percent, sample, sample_all};
+pub use update::update;
 
 use crate::id::ContainerId;
 use crate::state::Store;

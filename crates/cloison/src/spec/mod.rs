@@ -38,6 +38,7 @@ mod error;
 mod example;
 mod hooks;
 mod id_list;
+mod letter_case;
 mod linux;
 mod mounts;
 mod process;
