@@ -23,6 +23,7 @@
 //! - [`container`]: one container between `create` and `delete`
 //! - [`screen`]: a terminal that somebody sits at
 //! - [`output`]: what a finished command printed
+//! - [`receiver`]: who listens on a socket that a descriptor is sent to
 //! - [`race`]: an enemy who exchanges paths meanwhile
 //! - [`leaks`]: what must not be there afterwards
 //! - [`runtime`]: the binary under test, and what it is
@@ -37,6 +38,7 @@ pub mod host;
 pub mod leaks;
 pub mod output;
 pub mod race;
+pub mod receiver;
 pub mod rootfs;
 pub mod runtime;
 pub mod sandbox;

@@ -28,6 +28,27 @@ pub enum Error {
     #[error("/proc/self/cgroup does not say in which cgroup of {} the runtime is", .0.display())]
     OwnCgroupUnknown(PathBuf),
 
+    /// `exec --cgroup` with a path that is not below the container's cgroup.
+    #[error("bad sub cgroup path: {0:?}")]
+    BadSubCgroup(String),
+
+    /// `exec --cgroup` with a controller that has no hierarchy.
+    #[error("unknown controller {0} in --cgroup")]
+    UnknownController(String),
+
+    /// `exec --cgroup` with what says no place, or two.
+    #[error("invalid --cgroup argument: {argument} ({why})")]
+    BadSubCgroupArgument {
+        /// What was said.
+        argument: String,
+        /// Why it makes no sense.
+        why: &'static str,
+    },
+
+    /// `exec --cgroup` for a container that has no cgroup of its own.
+    #[error("the container has no cgroup of its own, and so none below it")]
+    NoCgroup,
+
     /// Something is running in the cgroup that was asked for.
     #[error("container's cgroup is not empty: {count} process(es) found in {}", path.display())]
     NotEmpty {

@@ -31,6 +31,7 @@
 //! | `record` | a cgroup as data |
 //! | `unified`, `legacy`, `disabled` | the drivers |
 //! | `entry` | how a process gets in |
+//! | `joining` | which cgroup a process joins that comes later |
 //! | `devices` | device rules: their shortest form, the v1 files, the v2 program |
 //! | `resources`, `limits` | limits as data; writing them, and taking back what was written |
 //! | `make`, `tree`, `patience` | making directories; walking and removing them; waiting for the last process |
@@ -44,6 +45,7 @@ mod entry;
 mod error;
 mod files;
 mod freezer;
+mod joining;
 mod layout;
 mod legacy;
 mod limits;

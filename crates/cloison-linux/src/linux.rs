@@ -43,6 +43,10 @@ impl Kernel for Linux {
         process::prlimit(pid, resource, limit)
     }
 
+    fn getpid(&self) -> Pid {
+        rustix::process::getpid()
+    }
+
     fn pidfd_send_signal(&self, pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
         process::send_signal(pidfd, signal)
     }

@@ -65,6 +65,9 @@ pub(crate) struct Exec {
     /// How many descriptors from 3 on the process inherits, after those of socket activation
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
+    /// Cgroup below the container's to run in; on v1 may be given several times, for some hierarchies each
+    #[arg(long, value_name = "[CONTROLLER[,...]:]PATH")]
+    cgroup: Vec<String>,
     /// Run in a paused container, too; the process goes on when that is resumed
     #[arg(long)]
     ignore_paused: bool,
@@ -103,6 +106,7 @@ impl Exec {
             console_socket: absolute_if_given(self.console_socket)?,
             pidfd_socket: absolute_if_given(self.pidfd_socket)?,
             preserve_fds: self.preserve_fds,
+            cgroup: self.cgroup,
             ignore_paused: self.ignore_paused,
         };
         Ok(lifecycle::exec(runtime, &id, &options)?)

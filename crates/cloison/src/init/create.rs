@@ -80,8 +80,8 @@ struct Init<'a> {
     kernel: &'a dyn Kernel,
     program: &'a Program,
     inherited: &'a Inheritance<'a>,
-    /// What the root will need of the host's procfs.
-    descriptors: Option<OwnedFd>,
+    /// What is known on the way into a container.
+    arrival: exec::Arrival,
     root: Option<Root<'a>>,
     /// Sources of bind mounts that were opened with the runtime's ids, each for the mount of this number.
     reached: Vec<(usize, OwnedFd)>,
@@ -108,7 +108,7 @@ impl<'a> Init<'a> {
             kernel,
             program,
             inherited,
-            descriptors: None,
+            arrival: exec::Arrival::default(),
             root: None,
             reached: Vec::new(),
             mounts: 0,
@@ -227,7 +227,7 @@ impl<'a> Init<'a> {
     }
 
     fn join(&mut self, step: &Joining) -> Result<(), Error> {
-        exec::carry_out(self.kernel, step, self.inherited, &mut self.descriptors, &mut self.root)
+        exec::carry_out(self.kernel, step, self.inherited, &mut self.arrival, &mut self.root)
     }
 
     /// What cannot be opened now may be there or within reach later, and is an error only then.
@@ -267,7 +267,8 @@ impl<'a> Init<'a> {
     /// What is left is done without a line of ours in memory: telling the runtime that all is made, waiting for its word and for
     /// `start`, and becoming the program (CVE-2019-5736).
     fn launch(self) -> Result<Never, Error> {
-        let env = program::environment(&self.program.env, self.home);
+        let own = self.arrival.env.into_iter().chain(self.home).collect();
+        let env = program::environment(&self.program.env, own);
         let launch = program::launch(self.program, self.candidates, env, self.inherited)?;
         Err(Error::Call { doing: "launching the program".to_owned(), errno: self.kernel.launch(launch) })
     }

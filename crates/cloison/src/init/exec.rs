@@ -4,6 +4,7 @@
 //! may look into it while it holds what belongs to the host (CVE-2016-9962). All other namespaces it enters by one call; then it does
 //! what a first process does before its program, and the launch leaves nothing of the runtime in it (CVE-2019-5736).
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use super::error::{Doing, Error};
 use super::rootfs::{self, Root};
 use super::security;
 use crate::plan::exec::{ExecPlan, Joining};
+use crate::plan::process::c_string;
 
 /// The container that a process joins.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +27,15 @@ pub struct Container<'a> {
     pub first: BorrowedFd<'a>,
     /// Its root, where the container has no mount namespace whose root that would be.
     pub root: Option<BorrowedFd<'a>>,
+}
+
+/// What is known on the way in, and used at its end.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    /// What the root will need of the host's procfs.
+    descriptors: Option<OwnedFd>,
+    /// What only the process itself can put into its environment.
+    pub(super) env: Vec<CString>,
 }
 
 /// Runs the new process's side of a plan. Comes back only if it fails.
@@ -37,7 +48,7 @@ pub(super) fn carry_out<'k>(
     kernel: &'k dyn Kernel,
     step: &Joining,
     inherited: &Inheritance<'_>,
-    descriptors: &mut Option<OwnedFd>,
+    arrival: &mut Arrival,
     root: &mut Option<Root<'k>>,
 ) -> Result<(), Error> {
     let container =
@@ -49,7 +60,7 @@ pub(super) fn carry_out<'k>(
             .doing(|| format!("error setting rlimits: raising the hard limit of {resource:?}")),
         Joining::Namespaces(kinds) => {
             // While `/proc` is the host's.
-            *descriptors = rootfs::descriptors(kernel)?;
+            arrival.descriptors = rootfs::descriptors(kernel)?;
             enter(kernel, container, *kinds)?;
             if kinds.contains(NamespaceFlags::USER) { security::become_root(kernel) } else { Ok(()) }
         }
@@ -58,8 +69,13 @@ pub(super) fn carry_out<'k>(
         Joining::Affinity(cpus) => {
             kernel.sched_setaffinity(cpus).doing(|| format!("error setting final CPU affinity to {cpus:?}"))
         }
+        Joining::ListenPid => {
+            let pid = kernel.getpid().as_raw_nonzero();
+            arrival.env.push(c_string(&format!("LISTEN_PID={pid}")));
+            Ok(())
+        }
         Joining::Root => {
-            *root = Some(enter_root(kernel, container, descriptors.take())?);
+            *root = Some(enter_root(kernel, container, arrival.descriptors.take())?);
             Ok(())
         }
     }

@@ -112,11 +112,12 @@ fn home_in(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
     })
 }
 
-/// The environment with `home` in place of an empty `HOME`, or added.
-pub(super) fn environment(env: &[CString], home: Option<CString>) -> Vec<CString> {
-    let Some(home) = home else { return env.to_vec() };
-    let others = env.iter().filter(|entry| !entry.as_bytes().starts_with(b"HOME="));
-    others.cloned().chain([home]).collect()
+/// The environment with these entries in place of others of the same names, or added.
+pub(super) fn environment(env: &[CString], own: Vec<CString>) -> Vec<CString> {
+    let name = |entry: &CString| entry.as_bytes().split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
+    let names: Vec<_> = own.iter().map(name).collect();
+    let others = env.iter().filter(|entry| !names.contains(&name(entry)));
+    others.cloned().chain(own).collect()
 }
 
 /// The paths that `execve` will try.
@@ -368,7 +369,7 @@ mod tests {
     #[test]
     fn an_empty_home_is_no_home() {
         assert_eq!(home_in(b"x:x:5:5:::/bin/sh\n", 5), None);
-        let env = environment(&[c"HOME=".to_owned(), c"A=1".to_owned()], Some(c"HOME=/x".to_owned()));
+        let env = environment(&[c"HOME=".to_owned(), c"A=1".to_owned()], vec![c"HOME=/x".to_owned()]);
         assert_eq!(env, [c"A=1".to_owned(), c"HOME=/x".to_owned()]);
     }
 }

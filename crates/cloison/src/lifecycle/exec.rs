@@ -45,6 +45,8 @@ pub struct ExecOptions {
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on the process inherits, beside those of socket activation (`sd_listen_fds(3)`).
     pub preserve_fds: u32,
+    /// Cgroups below the container's to join instead of that: `[CONTROLLER[,CONTROLLER…]:]PATH`.
+    pub cgroup: Vec<String>,
     /// Also in a container that is paused: the process goes on when that is resumed.
     pub ignore_paused: bool,
 }
@@ -113,6 +115,10 @@ struct Admission {
     plan: ExecPlan,
     view: View,
     state: State,
+    /// The cgroup to join.
+    cgroup: Record,
+    /// It was not chosen, so that another will do if it cannot be had.
+    any_cgroup: bool,
     first: FirstProcess,
     /// The root of the container's first process, where the container has no mount namespace.
     root: Option<OwnedFd>,
@@ -127,20 +133,20 @@ impl Admission {
         if !options.ignore_paused && state.cgroup.cgroup().is_frozen()? {
             return Err(Error::Paused);
         }
+        let cgroup = state.cgroup.below(&options.cgroup)?;
         let document = options.process.as_deref().map(read_document).transpose()?;
         let spec = Spec::parse(&view.load_config()?, &view.path().join("config.json"))?;
         let root =
             if spec.linux.namespace(NamespaceType::Mount).is_some() { None } else { Some(root_of(&first)?) };
-        let activation = preserved::socket_activation();
-        let preserve_fds = options.preserve_fds.saturating_add(activation);
-        preserved::check(preserve_fds)?;
         let asked = Asked { document, flags: options.flags.clone() };
         let facts = facts(&spec, &state)?;
-        let plan = ExecPlan::new(spec, asked, id, preserve_fds, &facts)?;
+        let plan = ExecPlan::new(spec, asked, id, options.preserve_fds, &facts)?;
+        preserved::check(plan.program.preserve_fds)?;
         if log::log_enabled!(log::Level::Debug) {
             plan.to_string().lines().for_each(|line| log::debug!("planned: {line}"));
         }
-        Ok(Self { plan, view, state, first, root })
+        let any_cgroup = options.cgroup.is_empty();
+        Ok(Self { plan, view, state, cgroup, any_cgroup, first, root })
     }
 
     fn is_alive(&self) -> bool {
@@ -171,18 +177,36 @@ impl Admission {
         kernel.setns(self.first.as_fd(), kinds).doing(format!("joining the container's {kinds} namespace"))
     }
 
+    /// Into the container's cgroup; if that has gone, or takes no processes any more since others were made below it, into the one that
+    /// the container's first process is in now.
     fn clone_process<'k>(
         &'k self,
         kernel: &'k dyn Kernel,
         by_go_between: bool,
     ) -> Result<Newcomer<'k>, Error> {
+        match self.clone_into(kernel, &self.cgroup, by_go_between) {
+            Err(Error::JoinCgroup(error)) if self.any_cgroup && is_no_place(&error) => {
+                let now = Record::of_process(self.first.pid()).map_err(Error::JoinCgroup)?;
+                log::debug!("joining the cgroup of the container's first process: {error}");
+                self.clone_into(kernel, &now, by_go_between)
+            }
+            result => result,
+        }
+    }
+
+    fn clone_into<'k>(
+        &'k self,
+        kernel: &'k dyn Kernel,
+        cgroup: &Record,
+        by_go_between: bool,
+    ) -> Result<Newcomer<'k>, Error> {
+        let entry = cgroup.cgroup().entry().map_err(Error::JoinCgroup)?;
         let seals = launch::exe_switch_supported();
         if !seals {
             sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
         }
         let (ours, theirs) = kernel.socketpair().doing("making a socket for the new process")?;
         let pad = seals.then(launch::prepare_pad).transpose().doing("preparing the launch")?;
-        let entry = self.state.cgroup.cgroup().entry().map_err(Error::JoinCgroup)?;
         let tasks: Vec<BorrowedFd<'_>> = entry.tasks().collect();
         let inherited = Inheritance {
             channel: theirs.as_fd(),
@@ -200,7 +224,7 @@ impl Admission {
             cgroup: entry.directory(),
             as_sibling: false,
         };
-        match kernel.clone3(&request).doing("starting the process")? {
+        match kernel.clone3(&request).map_err(|errno| not_started(cgroup, errno))? {
             Fork::Child => {
                 // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
                 drop(ours);
@@ -211,21 +235,39 @@ impl Admission {
                 std::process::exit(1)
             }
             Fork::Parent { pid, pidfd } => {
+                drop(theirs);
+                let process = Some((pid, pidfd));
                 let mut newcomer = Newcomer {
                     kernel,
                     admission: self,
-                    process: Some((pid, pidfd)),
+                    process,
                     channel: ours,
                     terminal: None,
                     pid_file: None,
                 };
-                drop(theirs);
                 if by_go_between {
                     newcomer.adopt()?;
                 }
                 Ok(newcomer)
             }
         }
+    }
+}
+
+/// What `CLONE_INTO_CGROUP` gives for a cgroup that takes no process: one that has gone, has others below it that share out its
+/// controllers, or is of threads (clone(2), cgroups(7)).
+const NO_PLACE: [Errno; 4] = [Errno::NOENT, Errno::NODEV, Errno::BUSY, Errno::OPNOTSUPP];
+
+fn is_no_place(error: &cloison_cgroup::Error) -> bool {
+    error.errno().is_some_and(|errno| NO_PLACE.contains(&errno))
+}
+
+fn not_started(cgroup: &Record, errno: Errno) -> Error {
+    match cgroup.paths().remove("") {
+        Some(path) if NO_PLACE.contains(&errno) => {
+            Error::JoinCgroup(cloison_cgroup::Error::Join { path, source: errno })
+        }
+        _ => Error::Call { doing: "starting the process".to_owned(), errno },
     }
 }
 
@@ -243,6 +285,7 @@ fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
         privileged,
         joins_cgroup: matches!(state.cgroup, Record::Legacy(_)),
         no_new_keyring: state.no_new_keyring,
+        activation: preserved::socket_activation(),
         limits: resources
             .into_iter()
             .map(|(resource, _)| (resource, rustix::process::getrlimit(resource)))

@@ -29,6 +29,8 @@ pub struct ExecFacts {
     pub joins_cgroup: bool,
     /// The container's first process has no session keyring of its own.
     pub no_new_keyring: bool,
+    /// How many descriptors of a service manager the process gets.
+    pub activation: u32,
     /// The runtime's own limits.
     pub limits: Vec<(Resource, Rlimit)>,
 }
@@ -98,6 +100,8 @@ pub enum Joining {
     SessionKeyring(CString),
     /// `sched_setaffinity(2)`: these CPUs, now that it is in the container's cgroup.
     Affinity(Vec<u32>),
+    /// Tells the program its own number, as the one that sockets of a service manager are for (`sd_listen_fds(3)`).
+    ListenPid,
     /// Takes the container's root for its own, where that did not come with a mount namespace.
     Root,
 }
@@ -114,6 +118,7 @@ impl fmt::Display for Joining {
             Self::HandOn => f.write_str("hand on to a process in the PID namespace"),
             Self::SessionKeyring(name) => write!(f, "join the session keyring {}", name.to_string_lossy()),
             Self::Affinity(cpus) => write!(f, "use the CPUs {cpus:?}"),
+            Self::ListenPid => f.write_str("set LISTEN_PID"),
             Self::Root => f.write_str("enter the container's root"),
         }
     }
@@ -129,12 +134,15 @@ impl ExecPlan {
     /// What is asked for and makes no sense, or cannot be had.
     pub fn new(
         mut spec: Spec,
-        asked: Asked,
+        mut asked: Asked,
         id: &ContainerId,
         preserve_fds: u32,
         facts: &ExecFacts,
     ) -> Result<Self> {
         let args = asked.flags.args.clone();
+        if facts.activation > 0 {
+            asked.flags.env.push(format!("LISTEN_FDS={}", facts.activation));
+        }
         spec.process = asked.process(&spec.process)?;
         let refused = unsupported::check(&spec);
         let refused: Vec<_> =
@@ -147,7 +155,7 @@ impl ExecPlan {
             bundle: "/".into(),
             no_pivot: false,
             no_new_keyring: facts.no_new_keyring,
-            preserve_fds,
+            preserve_fds: preserve_fds.saturating_add(facts.activation),
         };
         let mut program = Program::of(&spec, &options).map_err(|problem| Refusal::Problems(vec![problem]))?;
         if !args.is_empty() {
@@ -204,6 +212,9 @@ fn newcomer_side(
     steps.push(Action::NewSession, "exec");
     if !facts.no_new_keyring {
         steps.push(Action::Join(Joining::SessionKeyring(session_keyring_name(id))), "exec");
+    }
+    if facts.activation > 0 {
+        steps.push(Action::Join(Joining::ListenPid), "exec");
     }
     steps.push(Action::Join(Joining::Root), "exec");
     if !super::mounts::binds_dev(spec) {

@@ -35,9 +35,12 @@ impl Spec {
 }
 
 impl Process {
-    /// Reads and checks a file that holds a `process` section alone, as `exec --process` takes it.
+    /// Reads and checks a file that holds a `process` section alone, as `exec --process` takes it. It may be a pipe, which is read to
+    /// its end: shells give one for `<(command)`.
     pub fn load(path: &Path) -> Result<Self, SpecError> {
-        parse(&read_file(path)?, path)
+        let is_pipe =
+            rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+        parse(&if is_pipe { read_pipe(path) } else { read_file(path) }?, path)
     }
 
     /// Reads and checks a `process` section; messages say that it came from `path`.
@@ -74,6 +77,14 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, SpecError> {
     // A file that grows while it is read stops at the limit too.
     let mut bytes = Vec::with_capacity(size as usize + 1);
     File::from(file).take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Waits for whoever writes. What is longer than any `process` section is not.
+fn read_pipe(path: &Path) -> Result<Vec<u8>, SpecError> {
+    let failed = |source: io::Error| SpecError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
