@@ -119,7 +119,9 @@ fn where_the_containers_cgroup_has_gone_that_of_its_first_process_is_joined() {
     // Chosen by name, it is not replaced by another.
     let chosen = container.exec_with(&["--cgroup", "/"], ["true"]);
     container.end();
-    made.iter().for_each(|path| fs::remove_dir(path).unwrap());
+    for path in made {
+        fs::remove_dir(path).unwrap();
+    }
     assert_eq!(places(output.ok()), places(&now));
     chosen.exec_refused_saying(&["to cgroups", "no such file or directory"]);
 }

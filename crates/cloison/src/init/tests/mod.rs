@@ -12,6 +12,7 @@ use crate::plan::{CgroupView, HostFacts, Options, Plan};
 use crate::spec::{self, IdMapping, Namespace, NamespaceType, Spec};
 
 mod failures;
+mod joining;
 mod order;
 
 /// What a plan of the example mounts its root file system as.

@@ -6,6 +6,7 @@ use super::action::MountStep;
 use super::*;
 use crate::spec::{self, Namespace, NamespaceType};
 
+mod exec;
 mod mounts_and_devices;
 mod namespaces_and_ids;
 mod process_and_limits;
