@@ -7,6 +7,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::ioctl::{Opcode, opcode};
 
 use crate::Result;
+use crate::launch::SockFilter;
 use crate::raw::syscall;
 
 /// `SECCOMP_FILTER_FLAG_LOG`: all actions but "allow" are logged (Linux 4.14).
@@ -24,6 +25,18 @@ pub fn flags_supported(flags: u32) -> bool {
     let answer =
         unsafe { syscall(libc::SYS_seccomp, [libc::SECCOMP_SET_MODE_FILTER as usize, flags as usize, 0]) };
     answer == Err(Errno::FAULT)
+}
+
+/// Loads a filter for this thread, which has `no_new_privs` or `CAP_SYS_ADMIN` in its user namespace. A container's filter is loaded by a
+/// [launch](crate::launch) instead; this is for trying filters out.
+///
+/// `EACCES` without those, `EINVAL` where it is no filter.
+pub fn load(filter: &[SockFilter], flags: u32) -> Result<()> {
+    let length = u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut().cast() };
+    let arguments = [libc::SECCOMP_SET_MODE_FILTER as usize, flags as usize, (&raw const program).addr()];
+    // SAFETY: the kernel reads so many instructions, which have its layout.
+    unsafe { syscall(libc::SYS_seccomp, arguments) }.map(drop)
 }
 
 /// A call that waits for an answer: `struct seccomp_notif` of linux/seccomp.h.

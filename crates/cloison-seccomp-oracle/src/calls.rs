@@ -7,7 +7,7 @@ use cloison_seccomp::{Architecture, Call, Operator, Profile, Syscall};
 
 /// The calls that can tell two filters of a profile apart. With many conditions not all combinations are tried; which
 /// ones depends on nothing but the profile.
-pub fn calls(profile: &Profile, native: Architecture) -> Vec<Call> {
+pub fn calls(profile: &Profile<'_>, native: Architecture) -> Vec<Call> {
     let mut audits: BTreeSet<u32> =
         profile.architectures.iter().map(|architecture| architecture.audit()).collect();
     audits.insert(native.audit());
@@ -47,7 +47,7 @@ fn numbers(audit: u32) -> BTreeSet<u32> {
 }
 
 /// The numbers for which the arguments matter.
-fn conditioned(profile: &Profile) -> BTreeSet<(u32, u32)> {
+fn conditioned(profile: &Profile<'_>) -> BTreeSet<(u32, u32)> {
     let mut names: BTreeSet<&str> = BTreeSet::from(["socketcall", "ipc"]);
     names.extend(
         profile
@@ -65,7 +65,7 @@ fn conditioned(profile: &Profile) -> BTreeSet<(u32, u32)> {
 }
 
 /// Arguments near to what the rules compare with.
-fn arguments(profile: &Profile, seed: u64) -> Vec<[u64; 6]> {
+fn arguments(profile: &Profile<'_>, seed: u64) -> Vec<[u64; 6]> {
     let mut values: [BTreeSet<u64>; 6] = std::array::from_fn(|_| BTreeSet::from([0, u64::MAX]));
     // The calls of the multiplexers.
     values[0].extend([1, 2, 4, 9, 18, 20, 23]);

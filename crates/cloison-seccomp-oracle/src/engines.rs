@@ -63,7 +63,7 @@ struct When {
 ///
 /// # Panics
 /// When the data is not what it should be.
-pub fn engine_profile(json: &str, native: Architecture, capabilities: &[&str]) -> Profile {
+pub fn engine_profile(json: &str, native: Architecture, capabilities: &[&str]) -> Profile<'static> {
     let profile: EngineProfile = serde_json::from_str(json).expect("a profile");
     let go = go_name(native);
     let has = |when: &When, every: bool| {
@@ -86,7 +86,7 @@ pub fn engine_profile(json: &str, native: Architecture, capabilities: &[&str]) -
         flags: Vec::new(),
         rules: rules
             .map(|rule| Rule {
-                names: rule.names.clone(),
+                names: rule.names.clone().into(),
                 action: action(&rule.action),
                 errno: rule.errno_ret,
                 args: rule.args.iter().map(arg).collect(),

@@ -14,7 +14,7 @@ pub enum Meaning {
     OneOf(Vec<u32>),
 }
 
-fn abi_of(call: &Call, profile: &Profile, native: Architecture) -> Option<Architecture> {
+fn abi_of(call: &Call, profile: &Profile<'_>, native: Architecture) -> Option<Architecture> {
     let is = |architecture: &Architecture| {
         let x32 = call.number & 0x4000_0000 != 0;
         architecture.audit() == call.architecture
@@ -33,7 +33,7 @@ fn abi_of(call: &Call, profile: &Profile, native: Architecture) -> Option<Archit
 
 /// A profile, with its rules by the number of the call.
 pub struct Model<'a> {
-    profile: &'a Profile,
+    profile: &'a Profile<'a>,
     native: Architecture,
     abis: Vec<Abi>,
 }
@@ -135,7 +135,7 @@ impl<'a> Model<'a> {
 const ARM_PRIVATE: u32 = 0x000f_0000;
 
 impl Abi {
-    fn new(profile: &Profile, architecture: Architecture) -> Self {
+    fn new(profile: &Profile<'_>, architecture: Architecture) -> Self {
         let default = profile.default_action.returned(profile.default_errno);
         let mut abi = Self { architecture, rules: BTreeMap::new(), newest: None, newest_private: None };
         for rule in &profile.rules {

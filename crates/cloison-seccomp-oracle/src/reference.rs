@@ -22,7 +22,7 @@ impl Reference {
     ///
     /// # Errors
     /// What libseccomp says, and runc with it.
-    pub fn compile(profile: &Profile, native: Architecture) -> Result<Self, SeccompError> {
+    pub fn compile(profile: &Profile<'_>, native: Architecture) -> Result<Self, SeccompError> {
         let default = profile.default_action.returned(profile.default_errno);
         let mut context = ScmpFilterContext::new(action(profile.default_action, profile.default_errno))?;
         // A context has the architecture of this machine at first; there need not be room for others beside it.
@@ -36,7 +36,7 @@ impl Reference {
                 continue;
             }
             let action = action(rule.action, rule.errno);
-            for name in &rule.names {
+            for name in &*rule.names {
                 let Ok(call) = ScmpSyscall::from_name(name) else { continue };
                 add(&mut context, call, action, &rule.args)?;
             }
@@ -62,9 +62,9 @@ impl Reference {
             && !skipped
     }
 
-    /// How many instructions libseccomp's part has.
-    pub fn length(&self) -> usize {
-        self.filter.len()
+    /// The instructions of libseccomp's part.
+    pub fn filter(&self) -> &[SockFilter] {
+        &self.filter
     }
 }
 
@@ -159,7 +159,7 @@ fn scratch() -> std::io::Result<File> {
     Ok(file)
 }
 
-fn architectures(profile: &Profile, native: Architecture) -> Vec<Architecture> {
+fn architectures(profile: &Profile<'_>, native: Architecture) -> Vec<Architecture> {
     let mut all = vec![native];
     for architecture in &profile.architectures {
         if !all.contains(architecture) {
@@ -170,11 +170,11 @@ fn architectures(profile: &Profile, native: Architecture) -> Vec<Architecture> {
 }
 
 /// What runc's -ENOSYS stub compares with.
-fn newest(profile: &Profile, native: Architecture) -> Vec<(Architecture, u32)> {
+fn newest(profile: &Profile<'_>, native: Architecture) -> Vec<(Architecture, u32)> {
     if matches!(profile.default_action, Action::Allow | Action::Log | Action::Trace) {
         return Vec::new();
     }
-    let names: Vec<&String> = profile.rules.iter().flat_map(|rule| &rule.names).collect();
+    let names: Vec<&String> = profile.rules.iter().flat_map(|rule| &*rule.names).collect();
     let newest = |architecture| {
         let numbers = names.iter().filter_map(|name| number(name, architecture));
         numbers.max().filter(|number| *number > 0).map(|number| (architecture, number))

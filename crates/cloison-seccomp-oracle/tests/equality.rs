@@ -69,7 +69,7 @@ impl fmt::Display for Counts {
 }
 
 /// Compares the verdicts on all calls that can tell the filters apart.
-fn compare(profile: &Profile, native: Architecture, counts: &mut Counts) -> Result<(), String> {
+fn compare(profile: &Profile<'_>, native: Architecture, counts: &mut Counts) -> Result<(), String> {
     let model = Model::new(profile, native);
     let ours = compile(profile, native);
     if model.all_conditions().any(|rules| tangles(&rules)) {
@@ -128,7 +128,7 @@ fn is_power_or_s390(abi: Architecture) -> bool {
 /// Compares a filter with the plain reading of its profile.
 fn means_what_it_says(
     ours: &Program,
-    profile: &Profile,
+    profile: &Profile<'_>,
     native: Architecture,
     model: &Model,
 ) -> Result<(), String> {
@@ -176,7 +176,7 @@ fn confuses(rules: &[&[Arg]], abi: Architecture) -> bool {
 }
 
 /// Compares, and wants no difference but that of the newest call.
-fn compare_strictly(name: &str, profile: &Profile, native: Architecture, counts: &mut Counts) {
+fn compare_strictly(name: &str, profile: &Profile<'_>, native: Architecture, counts: &mut Counts) {
     if let Err(difference) = compare(profile, native, counts) {
         panic!("{name} on {native:?}: {difference}");
     }
@@ -184,12 +184,12 @@ fn compare_strictly(name: &str, profile: &Profile, native: Architecture, counts:
 }
 
 /// The profile without what an older libseccomp does not know.
-fn comparable(mut profile: Profile, native: Architecture) -> Profile {
+fn comparable(mut profile: Profile<'static>, native: Architecture) -> Profile<'static> {
     let mut architectures = profile.architectures.clone();
     architectures.push(native);
     let known = |name: &String| Syscall::named(name).is_some_and(|call| known_alike(call, &architectures));
     for rule in &mut profile.rules {
-        rule.names.retain(known);
+        rule.names.to_mut().retain(known);
     }
     profile
 }
@@ -236,13 +236,13 @@ fn arg(index: u32, op: Operator, value: u64, value_two: u64) -> Arg {
     Arg { index, value, value_two, op }
 }
 
-fn rule(names: &[&str], action: Action, args: &[Arg]) -> Rule {
-    let names = names.iter().map(ToString::to_string).collect();
-    Rule { names, action, errno: Some(7), args: args.to_vec() }
+fn rule(names: &[&str], action: Action, args: &[Arg]) -> Rule<'static> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    Rule { names: names.into(), action, errno: Some(7), args: args.to_vec() }
 }
 
 /// Rules that are easy to get wrong.
-fn corners() -> Vec<(&'static str, Vec<Rule>)> {
+fn corners() -> Vec<(&'static str, Vec<Rule<'static>>)> {
     use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, MaskedEqual, NotEqual};
     let every = |op| [0, 1, 0xffff_ffff, 1 << 32, u64::MAX].map(move |value| arg(2, op, value, 0));
     let mut corners = vec![
@@ -408,13 +408,13 @@ fn any_action() -> impl Strategy<Value = Action> {
     prop::sample::select(vec![KillThread, KillProcess, Trap, Errno, Trace, Allow, Log])
 }
 
-fn any_rule() -> impl Strategy<Value = Rule> {
+fn any_rule() -> impl Strategy<Value = Rule<'static>> {
     let names = prop::collection::vec(prop::sample::select(NAMES.to_vec()), 1..4);
     (names, any_action(), prop::option::of(0..3_u32), prop::collection::vec(any_arg(), 0..4))
         .prop_map(|(names, action, errno, args)| Rule { errno, ..rule(&names, action, &args) })
 }
 
-fn any_profile() -> impl Strategy<Value = (Profile, Architecture)> {
+fn any_profile() -> impl Strategy<Value = (Profile<'static>, Architecture)> {
     let family = prop::sample::select(FAMILIES.to_vec());
     let rules = prop::collection::vec(any_rule(), 0..6);
     (any_action(), prop::option::of(0..3_u32), family, rules).prop_map(

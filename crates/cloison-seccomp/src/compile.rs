@@ -1,6 +1,6 @@
 //! From a profile to a program.
 
-use crate::architecture::{ARM_PRIVATE, Multiplexers, X32_BIT};
+use crate::architecture::{ARM_PRIVATE, X32_BIT};
 use crate::assemble::{Assembler, Label};
 use crate::conditions::{Condition, Conflict, Node, add};
 use crate::profile::{NEW_LISTENER, Operator};
@@ -21,11 +21,14 @@ const OTHER_ARCHITECTURE: u32 = Action::KillThread.returned(None);
 /// # Errors
 /// When the profile asks for what runc refuses as well: NOTIFY for all calls or for write(2), architectures of both
 /// byte orders, an argument that there is not, rules that contradict each other, or more than the kernel takes.
-pub fn compile(profile: &Profile, native: Architecture) -> Result<Program, Error> {
+pub fn compile(profile: &Profile<'_>, native: Architecture) -> Result<Program, Error> {
     check(profile)?;
     let default = profile.default_action.returned(profile.default_errno);
     let mut abis = abis(profile, native)?;
-    let (rules, unknown) = read(profile, default, &mut abis);
+    let Read { rules, named, unknown } = read(profile, default);
+    for abi in &mut abis {
+        abi.take(&named, &rules);
+    }
     let mut flags = profile.flags.iter().fold(0, |flags, flag| flags | flag.bit());
     if profile.rules.iter().any(|rule| rule.action == Action::Notify) {
         flags |= NEW_LISTENER;
@@ -35,7 +38,7 @@ pub fn compile(profile: &Profile, native: Architecture) -> Result<Program, Error
     let mut program = assembler.returns(OTHER_ARCHITECTURE);
     // Backwards, so that the native architecture is asked for first and lies next to the question.
     for audit in audits(&abis).into_iter().rev() {
-        let ranges = ranges(&abis, audit, &rules, default, hides_newer)?;
+        let ranges = ranges(&abis, audit, &named, &rules, default, hides_newer)?;
         let dispatch = Dispatch { ranges: &ranges, next: assembler.returns(default) };
         let tree = dispatch.write(&mut assembler, 0, ranges.len());
         let calls = assembler.load(OFFSET_NUMBER, tree);
@@ -49,7 +52,7 @@ pub fn compile(profile: &Profile, native: Architecture) -> Result<Program, Error
     Ok(Program { filter, flags, unknown })
 }
 
-fn check(profile: &Profile) -> Result<(), Error> {
+fn check(profile: &Profile<'_>) -> Result<(), Error> {
     // Whoever hands the listener's descriptor on must be able to write.
     if profile.default_action == Action::Notify {
         return Err(Error::NotifyByDefault);
@@ -71,36 +74,37 @@ fn check(profile: &Profile) -> Result<(), Error> {
 /// The rules about the calls of one architecture.
 struct Abi {
     architecture: Architecture,
+    /// By numbers, and then in the order of the profile.
     entries: Vec<Entry>,
     /// The highest number of all calls that the profile names, those of ARM's own apart.
     newest: Option<u32>,
     newest_private: Option<u32>,
 }
 
-/// That a rule is about a call. The order is that of numbers, and then that of the profile.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// That a rule is about a call.
+#[derive(Clone, Copy)]
 struct Entry {
     number: u32,
+    /// The place among all that the profile names.
     position: u32,
+}
+
+/// A call that the profile names, and the rule in which it does.
+#[derive(Clone, Copy)]
+struct Named {
+    call: Syscall,
     rule: u32,
-    /// What the first argument of a multiplexer must be; 0 for a call of its own.
-    selector: u32,
 }
 
 /// The native architecture and those of the profile, each once.
-fn abis(profile: &Profile, native: Architecture) -> Result<Vec<Abi>, Error> {
+fn abis(profile: &Profile<'_>, native: Architecture) -> Result<Vec<Abi>, Error> {
     let mut abis: Vec<Abi> = Vec::with_capacity(1 + profile.architectures.len());
     for &architecture in [native].iter().chain(&profile.architectures) {
         if architecture.endianness() != native.endianness() {
             return Err(Error::ByteOrder { architecture, native });
         }
         if abis.iter().all(|abi| abi.architecture != architecture) {
-            abis.push(Abi {
-                architecture,
-                entries: Vec::with_capacity(512),
-                newest: None,
-                newest_private: None,
-            });
+            abis.push(Abi { architecture, entries: Vec::new(), newest: None, newest_private: None });
         }
     }
     Ok(abis)
@@ -120,56 +124,75 @@ fn audits(abis: &[Abi]) -> Vec<u32> {
 /// A rule, worked out as far as it is the same for all calls and architectures.
 struct Worked {
     action: u32,
+    /// Whether it says something else than the default.
+    speaks: bool,
     /// Sets of conditions, any one of which is enough; each in order of the arguments.
     alternatives: Vec<Vec<Condition>>,
 }
 
-/// Spreads the rules over the architectures. Gives them and the names that are no calls.
-fn read(profile: &Profile, default: u32, abis: &mut [Abi]) -> (Vec<Worked>, Vec<String>) {
-    let mut rules = Vec::with_capacity(profile.rules.len());
-    let mut unknown = Vec::new();
-    let mut position = 0;
+/// A profile without its spelling.
+struct Read {
+    rules: Vec<Worked>,
+    /// The calls in the order of the profile.
+    named: Vec<Named>,
+    /// The names that are no calls.
+    unknown: Vec<String>,
+}
+
+fn read(profile: &Profile<'_>, default: u32) -> Read {
+    let count = profile.rules.iter().map(|rule| rule.names.len()).sum();
+    let mut read = Read { rules: Vec::new(), named: Vec::with_capacity(count), unknown: Vec::new() };
     for (index, rule) in profile.rules.iter().enumerate() {
-        let action = rule.action.returned(rule.errno);
-        for name in &rule.names {
-            let Some(call) = Syscall::named(name) else {
-                if !unknown.contains(name) {
-                    unknown.push(name.clone());
-                }
-                continue;
-            };
-            // A rule that says what the default says counts for what the profile knows, and for nothing else: it
-            // takes nothing away from other rules of the call.
-            let speaks = action != default;
-            for abi in &mut *abis {
-                abi.name(call, speaks.then_some((position, index as u32)));
+        for name in &*rule.names {
+            match Syscall::named(name) {
+                Some(call) => read.named.push(Named { call, rule: index as u32 }),
+                None if !read.unknown.contains(name) => read.unknown.push(name.clone()),
+                None => {}
             }
-            position += 1;
         }
-        rules.push(Worked { action, alternatives: alternatives(rule) });
+        let action = rule.action.returned(rule.errno);
+        // A rule that says what the default says counts for what the profile knows, and for nothing else: it
+        // takes nothing away from other rules of the call.
+        let speaks = action != default;
+        read.rules.push(Worked { action, speaks, alternatives: alternatives(rule) });
     }
-    for abi in abis {
-        abi.entries.sort_unstable();
-    }
-    (rules, unknown)
+    read
 }
 
 impl Abi {
-    /// Takes note of a call of the profile, and of the rule about it (by position and index).
-    fn name(&mut self, call: Syscall, rule: Option<(u32, u32)>) {
-        let through = |multiplexers: Multiplexers| match call.multiplexed() {
-            Some(Multiplexed::Socketcall(selector)) => Some((multiplexers.socketcall, selector)),
-            Some(Multiplexed::Ipc(selector)) => Some((multiplexers.ipc, selector)),
-            None => None,
-        };
-        let multiplexed = self.architecture.multiplexers().and_then(through);
-        let own = call.number(self.architecture).map(|number| (number, 0));
-        for (number, selector) in multiplexed.into_iter().chain(own) {
-            let newest = if self.is_private(number) { &mut self.newest_private } else { &mut self.newest };
-            *newest = (*newest).max(Some(number));
-            if let Some((position, rule)) = rule {
-                self.entries.push(Entry { number, position, rule, selector });
+    /// Takes note of the calls of the profile.
+    fn take(&mut self, named: &[Named], rules: &[Worked]) {
+        self.entries.reserve_exact(named.len());
+        let multiplexers = self.architecture.multiplexers();
+        for (position, Named { call, rule }) in named.iter().enumerate() {
+            let multiplexed = match (multiplexers, call.multiplexed()) {
+                (Some(multiplexers), Some(Multiplexed::Socketcall(_))) => Some(multiplexers.socketcall),
+                (Some(multiplexers), Some(Multiplexed::Ipc(_))) => Some(multiplexers.ipc),
+                _ => None,
+            };
+            let speaks = rules[*rule as usize].speaks;
+            for number in multiplexed.into_iter().chain(call.number(self.architecture)) {
+                let newest =
+                    if self.is_private(number) { &mut self.newest_private } else { &mut self.newest };
+                *newest = (*newest).max(Some(number));
+                if speaks {
+                    self.entries.push(Entry { number, position: position as u32 });
+                }
             }
+        }
+        // By one number, which is a good deal faster than by two.
+        self.entries.sort_unstable_by_key(|entry| u64::from(entry.number) << 32 | u64::from(entry.position));
+    }
+
+    /// What the first argument of a multiplexer must be so that the call is meant; 0 for a call of its own.
+    fn selector(&self, call: Syscall, number: u32) -> u32 {
+        match call.multiplexed() {
+            Some(Multiplexed::Socketcall(selector) | Multiplexed::Ipc(selector))
+                if call.number(self.architecture) != Some(number) =>
+            {
+                selector
+            }
+            _ => 0,
         }
     }
 
@@ -178,7 +201,7 @@ impl Abi {
     }
 }
 
-fn alternatives(rule: &Rule) -> Vec<Vec<Condition>> {
+fn alternatives(rule: &Rule<'_>) -> Vec<Vec<Condition>> {
     let mut conditions: Vec<Condition> = rule.args.iter().map(condition).collect();
     let shares = |one: usize, other: &Condition| {
         conditions[..one].iter().any(|condition| condition.argument == other.argument)
@@ -218,46 +241,48 @@ struct Range {
 fn ranges(
     abis: &[Abi],
     audit: u32,
+    named: &[Named],
     rules: &[Worked],
     default: u32,
     hides_newer: bool,
 ) -> Result<Vec<Range>, Error> {
-    let mut ranges = Ranges { ranges: Vec::with_capacity(128), default };
+    let mut ranges = Ranges { list: Vec::with_capacity(128), named, rules, default };
     let of = |architecture| abis.iter().find(|abi| abi.architecture == architecture);
     if audit == Architecture::X32.audit() {
         match of(Architecture::X86_64) {
-            Some(abi) => ranges.section(abi, rules, 0, abi.newest, hides_newer)?,
+            Some(abi) => ranges.section(abi, 0, abi.newest, hides_newer)?,
             None => ranges.set(0, Outcome::Return(OTHER_ARCHITECTURE), 0),
         }
         if let Some(abi) = of(Architecture::X32) {
-            ranges.section(abi, rules, X32_BIT, abi.newest, hides_newer)?;
+            ranges.section(abi, X32_BIT, abi.newest, hides_newer)?;
         } else {
             ranges.set(X32_BIT, Outcome::Return(OTHER_ARCHITECTURE), 0);
             // The number by which a tracer skips a call (seccomp(2)) belongs to no ABI.
             ranges.set(u32::MAX, Outcome::Return(default), 0);
         }
-        return Ok(ranges.ranges);
+        return Ok(ranges.list);
     }
     for abi in abis.iter().filter(|abi| abi.architecture.audit() == audit) {
-        ranges.section(abi, rules, 0, abi.newest, hides_newer)?;
+        ranges.section(abi, 0, abi.newest, hides_newer)?;
         if abi.newest_private.is_some() {
-            ranges.section(abi, rules, ARM_PRIVATE, abi.newest_private, hides_newer)?;
+            ranges.section(abi, ARM_PRIVATE, abi.newest_private, hides_newer)?;
         }
     }
-    Ok(ranges.ranges)
+    Ok(ranges.list)
 }
 
-struct Ranges {
-    ranges: Vec<Range>,
+struct Ranges<'a> {
+    list: Vec<Range>,
+    named: &'a [Named],
+    rules: &'a [Worked],
     default: u32,
 }
 
-impl Ranges {
+impl Ranges<'_> {
     /// The numbers from `start` on, up to where the next section begins.
     fn section(
         &mut self,
         abi: &Abi,
-        rules: &[Worked],
         start: u32,
         newest: Option<u32>,
         hides_newer: bool,
@@ -275,11 +300,18 @@ impl Ranges {
             let number = entry[0].number;
             number >= start && (abi.is_private(number) == abi.is_private(start))
         };
+        let mut gap = None;
         for entries in abi.entries.chunk_by(|one, other| one.number == other.number).filter(inside) {
             let number = entries[0].number;
-            let outcome = outcome(entries, rules, abi.architecture)?;
+            let outcome = self.outcome(entries, abi)?;
+            if let Some(gap) = gap.filter(|gap| *gap < number) {
+                self.set(gap, Outcome::Return(self.default), 0);
+            }
             self.set(number, outcome, 1);
-            self.set(number + 1, Outcome::Return(self.default), 0);
+            gap = Some(number + 1);
+        }
+        if let Some(gap) = gap {
+            self.set(gap, Outcome::Return(self.default), 0);
         }
         if let Some(newest) = newest {
             self.set(newest + 1, enosys, 0);
@@ -287,45 +319,47 @@ impl Ranges {
         Ok(())
     }
 
+    /// What the rules about one call come to.
+    fn outcome(&self, entries: &[Entry], abi: &Abi) -> Result<Outcome, Error> {
+        let wide = abi.architecture.has_64_bit_arguments();
+        let mut wishes: Vec<Wish> = Vec::new();
+        for entry in entries {
+            let Named { call, rule } = self.named[entry.position as usize];
+            let Worked { action, alternatives, .. } = &self.rules[rule as usize];
+            let selector = abi.selector(call, entry.number);
+            for alternative in alternatives {
+                let conditions = asked(alternative, selector, wide);
+                if conditions.is_empty() {
+                    // The first rule that asks nothing stands above all others.
+                    return Ok(Outcome::Return(*action));
+                }
+                let wish = Wish { conditions, action: *action, rule };
+                if !wishes.iter().any(|other| other.covers(&wish)) {
+                    wishes.retain(|other| !wish.covers(other));
+                    wishes.push(wish);
+                }
+            }
+        }
+        let mut nodes = Vec::new();
+        for wish in wishes {
+            add(&mut nodes, &wish.conditions, wide, wish.action).map_err(|Conflict| {
+                let call = Syscall::numbered(entries[0].number, abi.architecture).map_or("", Syscall::name);
+                Error::Contradiction { rule: wish.rule as usize, call, architecture: abi.architecture }
+            })?;
+        }
+        Ok(Outcome::Tests(nodes))
+    }
+
     /// Says what happens from a number on, which is not below those before.
     fn set(&mut self, start: u32, outcome: Outcome, weight: usize) {
-        if self.ranges.last().is_some_and(|last| last.start == start) {
-            self.ranges.pop();
+        if self.list.last().is_some_and(|last| last.start == start) {
+            self.list.pop();
         }
-        match self.ranges.last_mut() {
+        match self.list.last_mut() {
             Some(last) if last.outcome == outcome => last.weight += weight,
-            _ => self.ranges.push(Range { start, outcome, weight }),
+            _ => self.list.push(Range { start, outcome, weight }),
         }
     }
-}
-
-/// What the rules about one call come to.
-fn outcome(entries: &[Entry], rules: &[Worked], architecture: Architecture) -> Result<Outcome, Error> {
-    let wide = architecture.has_64_bit_arguments();
-    let mut wishes: Vec<Wish> = Vec::new();
-    for entry in entries {
-        let Worked { action, alternatives } = &rules[entry.rule as usize];
-        for alternative in alternatives {
-            let conditions = asked(alternative, entry.selector, wide);
-            if conditions.is_empty() {
-                // The first rule that asks nothing stands above all others.
-                return Ok(Outcome::Return(*action));
-            }
-            let wish = Wish { conditions, action: *action, rule: entry.rule };
-            if !wishes.iter().any(|other| other.covers(&wish)) {
-                wishes.retain(|other| !wish.covers(other));
-                wishes.push(wish);
-            }
-        }
-    }
-    let mut nodes = Vec::new();
-    for wish in wishes {
-        add(&mut nodes, &wish.conditions, wide, wish.action).map_err(|Conflict| {
-            let call = Syscall::numbered(entries[0].number, architecture).map_or("", Syscall::name);
-            Error::Contradiction { rule: wish.rule as usize, call, architecture }
-        })?;
-    }
-    Ok(Outcome::Tests(nodes))
 }
 
 /// What a rule wants for one call, under conditions.

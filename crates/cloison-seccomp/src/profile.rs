@@ -1,11 +1,13 @@
 //! What a filter is asked to do: `linux.seccomp` without its spelling
 //! ([config-linux.md](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config-linux.md#seccomp)).
 
+use std::borrow::Cow;
+
 use crate::Architecture;
 
 /// Which calls a program may make.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
+pub struct Profile<'a> {
     /// What happens to calls that no rule is about.
     pub default_action: Action,
     /// The errno of the default action, or its number for the tracer; `None` means EPERM.
@@ -15,14 +17,14 @@ pub struct Profile {
     /// The flags of seccomp(2).
     pub flags: Vec<Flag>,
     /// The rules.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Rule<'a>>,
 }
 
 /// What happens to some calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct Rule<'a> {
     /// The calls. Those that no architecture has are ignored.
-    pub names: Vec<String>,
+    pub names: Cow<'a, [String]>,
     /// What happens to them.
     pub action: Action,
     /// The errno of the action, or its number for the tracer; `None` means EPERM. Only 16 bits are used, and the

@@ -20,7 +20,7 @@ impl Syscall {
             if index == EMPTY {
                 return None;
             }
-            if table::CALLS[usize::from(index)].0 == name {
+            if Self(index).name() == name {
                 return Some(Self(index));
             }
             slot += 1;
@@ -29,18 +29,19 @@ impl Syscall {
 
     /// All calls, by name.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..table::CALLS.len() as u16).map(Self)
+        (0..COUNT as u16).map(Self)
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        table::CALLS[usize::from(self.0)].0
+        let index = usize::from(self.0);
+        &NAMES[usize::from(STARTS[index])..usize::from(STARTS[index + 1])]
     }
 
     /// Its number on an architecture, as the kernel shows it to filters: with bit 30 for x32, with 4000, 5000 or
     /// 6000 for the ABIs of MIPS. `None` where the architecture has no such call of its own.
     pub fn number(self, architecture: Architecture) -> Option<u32> {
-        let number = table::CALLS[usize::from(self.0)].1[architecture.column()];
+        let number = NUMBERS[architecture.column()][usize::from(self.0)];
         (number != table::NONE).then(|| architecture.number_of(number))
     }
 
@@ -110,7 +111,7 @@ const IPC_CALLS: [(&str, u8); 12] = [
 const IPC: u8 = 0x80;
 
 /// For each call of the table: 0, its number in socketcall(2), or its number in ipc(2) and [`IPC`].
-static MULTIPLEXED: [u8; table::CALLS.len()] = {
+static MULTIPLEXED: [u8; COUNT] = {
     let mut numbers = [0; table::CALLS.len()];
     let mut index = 0;
     while index < numbers.len() {
@@ -143,6 +144,58 @@ const fn same(one: &[u8], other: &[u8]) -> bool {
     index == one.len() && index == other.len()
 }
 
+/// How many calls there are.
+const COUNT: usize = table::CALLS.len();
+
+/// The numbers by table: a filter is about few of them, and those lie together.
+static NUMBERS: [[u16; COUNT]; table::COLUMNS] = {
+    let mut numbers = [[0; COUNT]; table::COLUMNS];
+    let mut index = 0;
+    while index < COUNT {
+        let mut column = 0;
+        while column < table::COLUMNS {
+            numbers[column][index] = table::CALLS[index].1[column];
+            column += 1;
+        }
+        index += 1;
+    }
+    numbers
+};
+
+/// Where each name begins in [`NAMES`], and where the last one ends.
+static STARTS: [u16; COUNT + 1] = {
+    let mut starts = [0; COUNT + 1];
+    let mut index = 0;
+    while index < COUNT {
+        starts[index + 1] = starts[index] + table::CALLS[index].0.len() as u16;
+        index += 1;
+    }
+    starts
+};
+
+/// All names, one behind the other: without pointers, which would have to be put right each time that the runtime starts.
+const NAMES: &str = {
+    const LENGTH: usize = STARTS[COUNT] as usize;
+    const BYTES: [u8; LENGTH] = {
+        let mut bytes = [0; LENGTH];
+        let (mut index, mut at) = (0, 0);
+        while index < COUNT {
+            let name = table::CALLS[index].0.as_bytes();
+            let mut byte = 0;
+            while byte < name.len() {
+                bytes[at] = name[byte];
+                (byte, at) = (byte + 1, at + 1);
+            }
+            index += 1;
+        }
+        bytes
+    };
+    match std::str::from_utf8(&BYTES) {
+        Ok(names) => names,
+        Err(_) => panic!("names are ASCII"),
+    }
+};
+
 const EMPTY: u16 = u16::MAX;
 
 /// Where each name is in the table: open addressing, worked out by the compiler, because a profile names some four
@@ -150,7 +203,7 @@ const EMPTY: u16 = u16::MAX;
 static SLOTS: [u16; 2048] = {
     let mut slots = [EMPTY; 2048];
     let mut index = 0;
-    while index < table::CALLS.len() {
+    while index < COUNT {
         let mut slot = hash(table::CALLS[index].0.as_bytes()) % slots.len();
         while slots[slot] != EMPTY {
             slot = (slot + 1) % slots.len();

@@ -11,6 +11,7 @@ mod pause;
 mod plan;
 mod ps;
 mod run;
+mod seccomp;
 mod spec;
 mod start;
 mod state;
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     Features(features::Features),
     /// print each step that creating a container would take, and take none
     Plan(plan::Plan),
+    /// explain a seccomp profile, or write the least one that a container needs
+    Seccomp(seccomp::Seccomp),
     /// run a command in a throw-away container over a copy-on-write view of a directory
     Try(try_command::Try),
 }
@@ -99,6 +102,7 @@ impl Command {
             Self::Spec(command) => command.run(),
             Self::Features(_) => features::Features::run(),
             Self::Plan(command) => command.run(runtime),
+            Self::Seccomp(command) => command.run(runtime),
             Self::Try(command) => command.run(runtime),
         }
     }

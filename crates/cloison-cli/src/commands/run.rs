@@ -26,12 +26,16 @@ pub(crate) struct Run {
 impl Run {
     /// Runs the container; the exit code is the process's own, or 128 and the signal that killed it.
     pub(crate) fn run(self, runtime: &Runtime) -> Result<ExitCode, Error> {
-        let options = RunOptions {
+        Ok(ExitCode::from(lifecycle::run(runtime, &self.into_options()?)?))
+    }
+
+    /// What the library wants to know.
+    pub(crate) fn into_options(self) -> Result<RunOptions, Error> {
+        Ok(RunOptions {
             create: self.container.into_options()?,
             detach: self.detach,
             keep: self.keep,
             no_subreaper: self.no_subreaper,
-        };
-        Ok(ExitCode::from(lifecycle::run(runtime, &options)?))
+        })
     }
 }

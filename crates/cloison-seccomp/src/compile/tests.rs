@@ -6,12 +6,17 @@ const KILL_THREAD: u32 = 0;
 const EPERM: u32 = 0x0005_0001;
 const ENOSYS: u32 = 0x0005_0026;
 
-fn profile(default_action: Action, rules: Vec<Rule>) -> Profile {
+fn profile(default_action: Action, rules: Vec<Rule<'static>>) -> Profile<'static> {
     Profile { default_action, default_errno: None, architectures: Vec::new(), flags: Vec::new(), rules }
 }
 
-fn rule(names: &[&str], action: Action, args: Vec<Arg>) -> Rule {
-    Rule { names: names.iter().map(ToString::to_string).collect(), action, errno: None, args }
+fn rule(names: &[&str], action: Action, args: Vec<Arg>) -> Rule<'static> {
+    Rule {
+        names: names.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
+        action,
+        errno: None,
+        args,
+    }
 }
 
 fn arg(index: u32, op: Operator, value: u64) -> Arg {
@@ -204,7 +209,7 @@ fn rules_that_contradict_each_other_are_refused() {
 }
 
 /// As many rules about one call as asked for, each about another value.
-fn values(count: u64) -> Profile {
+fn values(count: u64) -> Profile<'static> {
     let rules = (0..count).map(|value| rule(&["ioctl"], Action::Trap, vec![arg(1, Operator::Equal, value)]));
     profile(Action::Allow, rules.collect())
 }

@@ -19,6 +19,7 @@ use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
 use crate::plan::action::{Action, HostAction, IdMapping};
 use crate::plan::limits::limits;
+use crate::plan::seccomp::Filter;
 use crate::plan::{CgroupView, HostFacts, Options, Plan};
 use crate::spec::{self, Spec};
 use crate::state::{Container, Init, LAYOUT, LaterHooks, State, Status, Store, Timestamp};
@@ -30,9 +31,17 @@ pub(super) struct Conception {
     config: Vec<u8>,
     cgroup: Record,
     state: State,
+    /// Who takes the filter's listener, instead of the one that the plan names.
+    recorder: Option<OwnedFd>,
 }
 
 impl Conception {
+    /// Loads a filter that tells of all calls, and not the configuration's; the listener goes to this socket.
+    pub(super) fn record(&mut self, filter: Filter, recorder: OwnedFd) {
+        self.plan.program.seccomp = Some(filter);
+        self.recorder = Some(recorder);
+    }
+
     pub(super) fn new(runtime: &Runtime, options: &CreateOptions) -> Result<Self, Error> {
         if runtime.cgroup == CgroupDriver::Systemd {
             return Err(Error::Unsupported("the systemd cgroup driver is"));
@@ -86,7 +95,7 @@ impl Conception {
             no_new_keyring: options.no_new_keyring,
             hooks: LaterHooks::default(),
         };
-        Ok(Self { plan, config, cgroup, state })
+        Ok(Self { plan, config, cgroup, state, recorder: None })
     }
 }
 
@@ -149,6 +158,7 @@ pub(super) struct Birth<'k> {
     committed: bool,
     /// The init waits for `start`.
     waits: bool,
+    recorder: Option<OwnedFd>,
 }
 
 /// The init, and the socket to it.
@@ -175,7 +185,7 @@ impl<'k> Birth<'k> {
         conception: Conception,
         begin: Begin,
     ) -> Result<Self, Error> {
-        let Conception { plan, config, cgroup, state } = conception;
+        let Conception { plan, config, cgroup, state, recorder } = conception;
         for warning in &plan.warnings {
             log::warn!("{warning}");
         }
@@ -207,6 +217,7 @@ impl<'k> Birth<'k> {
             pid_file: None,
             committed: false,
             waits: begin == Begin::WhenStarted,
+            recorder,
         };
         // Looked at before it is in the state: a crash from here on must not leave a state by which others' processes are killed.
         birth.refuse_foreign_cgroup()?;
@@ -462,7 +473,8 @@ impl<'k> Birth<'k> {
                     status: Status::Creating,
                     init: init.pid,
                 };
-                listener::hand_over(self.kernel, to, &from, number)
+                let recorder = self.recorder.as_ref().map(AsFd::as_fd);
+                listener::hand_over(self.kernel, to, recorder, &from, number)
             }
             other => Err(self.unexpected(other)),
         };

@@ -383,7 +383,7 @@ impl Newcomer<'_> {
             status: view.status(state)?,
             init: init.pid,
         };
-        listener::hand_over(self.kernel, to, &from, number)
+        listener::hand_over(self.kernel, to, None, &from, number)
     }
 
     /// The next message. Where one of the signals comes first, the process has no time to become the program.

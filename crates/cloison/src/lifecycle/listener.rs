@@ -60,13 +60,14 @@ pub(super) struct Filtered<'a> {
     pub(super) init: Pid,
 }
 
-/// Takes the listener from the process, in which it has this number, hands it on, and lets the process go on.
+/// Takes the listener from the process, in which it has this number, hands it on (to a recorder if there is one), and lets the process go on.
 ///
 /// # Errors
 /// [`Error::Listener`] if nobody takes it.
 pub(super) fn hand_over(
     kernel: &dyn Kernel,
     to: &Listener,
+    recorder: Option<BorrowedFd<'_>>,
     from: &Filtered<'_>,
     number: RawFd,
 ) -> Result<(), Error> {
@@ -74,8 +75,11 @@ pub(super) fn hand_over(
         process::take_descriptor(from.pidfd, number).doing("taking the filter's listener from the init")?;
     let told = told(to, from);
     let failed = |reason| Error::Listener { path: to.path.clone(), reason };
-    let stream = reach(to).map_err(failed)?;
-    socket::send(stream.as_fd(), &told, Some(fd.as_fd())).map_err(|errno| failed(errno.into()))?;
+    let sent = match recorder {
+        Some(recorder) => socket::send(recorder, &told, Some(fd.as_fd())),
+        None => socket::send(reach(to).map_err(failed)?.as_fd(), &told, Some(fd.as_fd())),
+    };
+    sent.map_err(|errno| failed(errno.into()))?;
     ToInit::Listening.send(kernel, from.channel).doing("telling the init that its listener is handed over")
 }
 

@@ -42,7 +42,11 @@ pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
     foreground(runtime, options, conception)
 }
 
-fn foreground(runtime: &Runtime, options: &RunOptions, conception: Conception) -> Result<u8, Error> {
+pub(super) fn foreground(
+    runtime: &Runtime,
+    options: &RunOptions,
+    conception: Conception,
+) -> Result<u8, Error> {
     let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
     let mut birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
     console::hand_over(&options.create, &mut birth)?;

@@ -1,9 +1,11 @@
 //! The filter of system calls: `linux.seccomp` as a program that the kernel takes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
 use cloison_linux::launch::{Handover, LaunchStep, SockFilter};
+use cloison_linux::seccomp;
 use cloison_seccomp::{Action, Architecture, Arg, Error, Flag, Operator, Profile, Rule};
 
 use crate::spec::{
@@ -69,14 +71,8 @@ impl Filter {
                 architectures.push(architecture);
             }
         }
-        let instruction = |one: &cloison_seccomp::SockFilter| SockFilter {
-            code: one.code,
-            jt: one.jt,
-            jf: one.jf,
-            k: one.k,
-        };
         Ok(Some(Self {
-            program: compiled.filter.iter().map(instruction).collect(),
+            program: compiled.filter.into_iter().map(instruction).collect(),
             flags: compiled.flags,
             unknown: compiled.unknown,
             listener: seccomp.notifies().then(|| listener(seccomp, spec)),
@@ -86,11 +82,34 @@ impl Filter {
         }))
     }
 
+    /// A filter that tells of all calls; whoever has the listener writes them down. None on machines of an architecture that no filter
+    /// can tell.
+    pub fn recording() -> Option<Self> {
+        let native = Architecture::NATIVE?;
+        let program = cloison_seccomp::recording(native);
+        // A call that is looked at should not be interrupted by a signal that the program would not have seen.
+        let killable = seccomp::NEW_LISTENER | seccomp::WAIT_KILLABLE_RECV;
+        let more = if seccomp::flags_supported(killable) { killable } else { 0 };
+        Some(Self {
+            program: program.filter.into_iter().map(instruction).collect(),
+            flags: program.flags | more,
+            unknown: Vec::new(),
+            listener: Some(Listener { path: PathBuf::from("the recorder"), metadata: String::new() }),
+            default_action: SeccompAction::Notify,
+            rules: 0,
+            architectures: vec![native],
+        })
+    }
+
     /// The step that loads it.
     pub(super) fn step(&self) -> LaunchStep {
         let listener = self.listener.as_ref().map(|_| Handover { hear: LISTENING });
         LaunchStep::Seccomp { filter: self.program.clone(), flags: self.flags, listener }
     }
+}
+
+fn instruction(one: cloison_seccomp::SockFilter) -> SockFilter {
+    SockFilter { code: one.code, jt: one.jt, jf: one.jf, k: one.k }
 }
 
 impl fmt::Display for Filter {
@@ -118,7 +137,7 @@ fn listener(seccomp: &Seccomp, spec: &Spec) -> Listener {
 }
 
 /// The content of `linux.seccomp` for the compiler.
-pub fn profile(seccomp: &Seccomp, default_action: SeccompAction) -> Profile {
+pub fn profile(seccomp: &Seccomp, default_action: SeccompAction) -> Profile<'_> {
     // Absent is not the same as none: what runc does then, and what every kernel that we run on can.
     let flags = seccomp.flags.as_deref().unwrap_or(&[SeccompFlag::SpecAllow]);
     Profile {
@@ -134,9 +153,9 @@ pub fn profile(seccomp: &Seccomp, default_action: SeccompAction) -> Profile {
     }
 }
 
-fn rule(rule: &Syscall) -> Rule {
+fn rule(rule: &Syscall) -> Rule<'_> {
     Rule {
-        names: rule.names.clone(),
+        names: Cow::Borrowed(&rule.names),
         action: action(rule.action),
         errno: rule.errno_ret,
         args: rule.args.iter().map(arg).collect(),

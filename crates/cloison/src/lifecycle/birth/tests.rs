@@ -37,6 +37,7 @@ fn conception(cgroup: Record) -> Conception {
         config: b"{}".to_vec(),
         state: State { cgroup: cgroup.clone(), ..a_state("c1") },
         cgroup,
+        recorder: None,
     }
 }
 
