@@ -197,7 +197,7 @@ fn a_throttled_write_keeps_its_rate() {
     // What is written directly is certainly the container's on v1, too.
     let dd = "dd if=/dev/zero of=/dev/disk bs=64k count=48 oflag=direct 2> /dev/null";
     let bundle = sandbox
-        .debian(&format!("a=$(date +%s%N); {dd}; b=$(date +%s%N); echo $(( (b - a) / 1000000 ))"))
+        .debian(&format!("set -e; a=$(date +%s%N); {dd}; b=$(date +%s%N); echo $(( (b - a) / 1000000 ))"))
         .push("/linux/devices", node)
         .push("/linux/resources/devices", rule);
     let free: u64 = bundle.run().line().parse().unwrap();
@@ -207,6 +207,39 @@ fn a_throttled_write_keeps_its_rate() {
     // 3 MiB at 1 MiB a second; the kernel lets a little pass at first. Slower it may be on a busy machine.
     assert!((2400..60_000).contains(&milliseconds), "{milliseconds} ms, {free} without a throttle");
     assert!(free < milliseconds, "{free} ms without a throttle, {milliseconds} with one");
+}
+
+/// The block device that the tests' root file system is on, if it may be read; it is not written to.
+fn disk() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let device = std::fs::metadata("/").unwrap().dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let event = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/uevent")).ok()?;
+    let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+    std::fs::File::open(format!("/dev/{name}")).is_ok().then_some((major, minor))
+}
+
+#[test]
+fn a_throttled_read_keeps_its_rate() {
+    skip_unless!(has_controller("blkio"), "needs the blkio or io controller");
+    let Some((major, minor)) = disk() else {
+        return cloison_tests::skip::report("needs a root file system on a block device that may be read");
+    };
+    let sandbox = Sandbox::new();
+    let node = json!({"path": "/dev/disk", "type": "b", "major": major, "minor": minor, "fileMode": 0o444, "uid": 0, "gid": 0});
+    let rule = json!({"allow": true, "type": "b", "major": major, "minor": minor, "access": "r"});
+    let dd = "dd if=/dev/disk of=/dev/null bs=64k count=48 iflag=direct 2> /dev/null";
+    let bundle = sandbox
+        .debian(&format!("set -e; a=$(date +%s%N); {dd}; b=$(date +%s%N); echo $(( (b - a) / 1000000 ))"))
+        .push("/linux/devices", node)
+        .push("/linux/resources/devices", rule)
+        .set(
+            "/linux/resources/blockIO/throttleReadBpsDevice",
+            json!([{"major": major, "minor": minor, "rate": MIB}]),
+        );
+    let milliseconds: u64 = bundle.run().line().parse().unwrap();
+    // 3 MiB at 1 MiB a second; the kernel lets a little pass at first. Slower it may be on a busy machine.
+    assert!((2400..60_000).contains(&milliseconds), "{milliseconds} ms");
 }
 
 #[test]

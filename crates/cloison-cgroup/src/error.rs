@@ -62,6 +62,21 @@ pub enum Error {
     #[error("container's cgroup unexpectedly frozen: {}", .0.display())]
     Frozen(PathBuf),
 
+    /// Another container is being made in the cgroup at this moment.
+    #[error("container's cgroup is in use: another container is being made in {}", .0.display())]
+    InUse(PathBuf),
+
+    /// The cgroup could not be given to a user.
+    #[error("cannot give {} to user {uid}", path.display())]
+    Delegate {
+        /// The cgroup's directory, or one of its files.
+        path: PathBuf,
+        /// Who should have it.
+        uid: u32,
+        /// Why not.
+        source: Errno,
+    },
+
     /// Processes stayed in the cgroup until the patience for its removal was over.
     #[error(
         "cannot remove cgroup {}: {processes} process(es) still in it after {waited_ms} ms", path.display()
@@ -238,6 +253,7 @@ impl Error {
             Self::Undone(cause) | Self::NotUndone { cause, .. } => cause.errno(),
             Self::Limit(error) => error.errno(),
             Self::Make { source, .. }
+            | Self::Delegate { source, .. }
             | Self::Remove { source, .. }
             | Self::Open { source, .. }
             | Self::Read { source, .. }

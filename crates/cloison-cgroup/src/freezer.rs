@@ -123,10 +123,14 @@ impl Freezer {
     }
 
     fn write(&self, value: &str) -> Result<()> {
-        write_value(&self.control, value).map_err(|source| Error::Write {
-            path: self.control.clone(),
-            value: value.to_owned(),
-            source,
+        write_value(&self.control, value).map_err(|source| {
+            let path = self.control.clone();
+            match path.parent() {
+                Some(directory) if is_gone(source) && !directory.exists() => {
+                    Error::Gone { path: directory.to_owned() }
+                }
+                _ => Error::Write { path, value: value.to_owned(), source },
+            }
         })
     }
 }

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::Cgroup;
+use crate::claim::Claim;
 use crate::devices::{self, DeviceRule, Policy};
 use crate::entry::{Entry, Tasks};
 use crate::error::{Error, Result};
@@ -57,6 +58,16 @@ impl Cgroup for Legacy {
         let mut made = Made::default();
         let created = self.create_noting(&mut made);
         made.kept_if_ok(created)
+    }
+
+    fn claim(&self) -> Result<Claim> {
+        let Some(census) = self.census() else { return Ok(Claim::of_nothing()) };
+        let claim = Claim::of(census)?;
+        self.must_be_free().map(|()| claim)
+    }
+
+    fn delegate(&self, _uid: u32) -> Result<()> {
+        Ok(())
     }
 
     fn apply(&self, resources: &Resources, terms: Terms) -> Result<Vec<Error>> {

@@ -34,11 +34,14 @@
 //! | `joining` | which cgroup a process joins that comes later |
 //! | `devices` | device rules: their shortest form, the v1 files, the v2 program |
 //! | `resources`, `limits` | limits as data; writing them, and taking back what was written |
+//! | `claim`, `delegate` | keeping a new cgroup from others; giving it to a user |
 //! | `make`, `tree`, `patience` | making directories; walking and removing them; waiting for the last process |
 //! | `processes`, `signal`, `freezer` | who is inside, signalling all of them, and holding them still |
 //! | [`stats`], `oom` | what the kernel counts; hearing of processes that are killed for want of memory |
 //! | `procfs`, `files` | parsing `/proc`; reading and writing small files |
 
+mod claim;
+mod delegate;
 mod devices;
 mod disabled;
 mod entry;
@@ -62,6 +65,7 @@ pub mod stats;
 mod tree;
 mod unified;
 
+pub use claim::Claim;
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
 pub use disabled::Disabled;
 pub use entry::Entry;
@@ -89,6 +93,21 @@ pub trait Cgroup: std::fmt::Debug {
     /// [`Error::NotEmpty`] and [`Error::Frozen`] for a cgroup that was there before and cannot be used;
     /// [`Error::Make`], [`Error::Read`] and [`Error::Write`] when the kernel refuses.
     fn create(&self) -> Result<()>;
+
+    /// Keeps the cgroup, which has just been made and holds nobody, from others that make a container in it at the same time;
+    /// to be dropped once the container's first process is inside.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when another one was faster, [`Error::NotEmpty`] and [`Error::Frozen`] when its container is there
+    /// already, [`Error::Open`], [`Error::Read`].
+    fn claim(&self) -> Result<Claim>;
+
+    /// Gives the cgroup to a user, as far as the kernel has it for that: who can do as `uid` may then make cgroups below it and
+    /// move its processes into them, but cannot change its limits. On v1, where that is not safe, nothing is given.
+    ///
+    /// # Errors
+    /// [`Error::Delegate`].
+    fn delegate(&self, uid: u32) -> Result<()>;
 
     /// Sets the limits that `resources` has, and leaves the others as they are. Gives the limits that do not hold, each as
     /// the error that names it, which only lenient [`Terms`] allow.

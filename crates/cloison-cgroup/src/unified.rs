@@ -11,6 +11,8 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::Cgroup;
+use crate::claim::Claim;
+use crate::delegate::delegate;
 use crate::devices::{self, DeviceRule, Policy};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
@@ -39,6 +41,15 @@ impl Cgroup for Unified {
         let mut made = Made::default();
         let created = self.create_noting(&mut made);
         made.kept_if_ok(created)
+    }
+
+    fn claim(&self) -> Result<Claim> {
+        let claim = Claim::of(&self.directory)?;
+        must_be_free(&self.directory).map(|()| claim)
+    }
+
+    fn delegate(&self, uid: u32) -> Result<()> {
+        delegate(&self.directory, uid)
     }
 
     fn apply(&self, resources: &Resources, terms: Terms) -> Result<Vec<Error>> {

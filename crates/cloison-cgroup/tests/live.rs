@@ -224,6 +224,44 @@ fn a_process_in_a_sub_cgroup_is_found_too() {
 }
 
 #[test]
+fn of_two_who_make_a_container_in_one_cgroup_one_is_refused() {
+    for place in made_places() {
+        let claim = place.cgroup().claim().unwrap();
+        // It is empty, so making it succeeds.
+        place.cgroup().create().unwrap();
+        let error = place.cgroup().claim().unwrap_err();
+        assert!(error.to_string().starts_with("container's cgroup is in use"), "{error}");
+        drop(claim);
+        let claim = place.cgroup().claim().unwrap();
+        let runner = place.run("exec sleep 100");
+        drop(claim);
+        // Whoever comes between the making and the claim.
+        assert!(matches!(place.cgroup().claim(), Err(Error::NotEmpty { count: 1, .. })));
+        drop(runner);
+    }
+    Record::disabled().cgroup().claim().unwrap();
+}
+
+#[test]
+fn a_v2_cgroup_is_given_to_a_user_but_for_its_limits() {
+    use std::os::unix::fs::MetadataExt;
+    for place in unified_places() {
+        place.cgroup().create().unwrap();
+        place.cgroup().delegate(12345).unwrap();
+        let owner = |file: &str| fs::metadata(place.directory().join(file)).unwrap().uid();
+        for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+            assert_eq!(owner(file), 12345, "{file}");
+        }
+        for file in ["cgroup.freeze", "cgroup.max.descendants", "cgroup.type"] {
+            assert_eq!(owner(file), 0, "{file}");
+        }
+        place.cgroup().remove().unwrap();
+        let error = place.cgroup().delegate(12345).unwrap_err();
+        assert!(matches!(error, Error::Delegate { uid: 12345, .. }), "{error}");
+    }
+}
+
+#[test]
 fn a_frozen_cgroup_is_refused() {
     for place in made_places() {
         if freeze(&place) {
@@ -283,7 +321,7 @@ fn an_empty_cgroup_can_be_frozen_and_one_that_is_gone_cannot() {
         place.cgroup().thaw().unwrap();
         place.cgroup().remove().unwrap();
         let error = place.cgroup().freeze().unwrap_err();
-        assert!(matches!(error, Error::Write { .. }), "{error}");
+        assert!(matches!(error, Error::Gone { .. }), "{error}");
     }
     let disabled = Record::disabled();
     assert!(matches!(disabled.cgroup().freeze(), Err(Error::NoFreezer)));

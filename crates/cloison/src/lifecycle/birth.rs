@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cloison_cgroup::{CgroupPath, Layout, Record, Resources};
+use cloison_cgroup::{CgroupPath, Claim, Layout, Record, Resources};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{self, CloneRequest, Fork};
 use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed, signals};
@@ -149,6 +149,8 @@ pub(super) struct Birth<'k> {
     container: Option<Container>,
     pub(super) plan: Plan,
     cgroup: Record,
+    /// Keeps the cgroup from others while it is empty.
+    claim: Option<Claim>,
     state: State,
     init: Option<FirstBorn>,
     /// The master of the container's terminal.
@@ -211,6 +213,7 @@ impl<'k> Birth<'k> {
             container: Some(container),
             plan,
             cgroup,
+            claim: None,
             state,
             init: None,
             terminal: None,
@@ -262,7 +265,12 @@ impl<'k> Birth<'k> {
                     let raised = self.raise_limit(*resource, *hard);
                     self.unless_the_init_died(raised)?;
                 }
-                HostAction::AwaitInit => self.wait_until_ready()?,
+                HostAction::AwaitInit => {
+                    self.wait_until_ready()?;
+                    // Now the cgroup has somebody in it, who keeps it.
+                    self.claim = None;
+                }
+                HostAction::DelegateCgroup(uid) => self.cgroup.cgroup().delegate(*uid)?,
                 HostAction::LimitResources(resources) => {
                     super::limits::apply(self.cgroup.cgroup(), resources)?;
                 }
@@ -283,11 +291,17 @@ impl<'k> Birth<'k> {
 
     /// Where this fails the cgroup is not ours, and undoing must not touch what lives in it.
     fn make_cgroup(&mut self) -> Result<(), Error> {
-        let made = self.cgroup.cgroup().create();
-        if made.is_err() {
-            self.state.cgroup = Record::disabled();
+        let cgroup = self.cgroup.cgroup();
+        match cgroup.create().and_then(|()| cgroup.claim()) {
+            Ok(claim) => {
+                self.claim = Some(claim);
+                Ok(())
+            }
+            Err(error) => {
+                self.state.cgroup = Record::disabled();
+                Err(error.into())
+            }
         }
-        Ok(made?)
     }
 
     fn clone_init(
@@ -423,6 +437,9 @@ impl<'k> Birth<'k> {
             Ok(FromInit::LaunchFailed(failure)) => {
                 Error::Launch(self.plan.program.describe(failure, self.waits), failure.errno)
             }
+            Ok(FromInit::End) if super::limits::killed_for_want_of_memory(self.cgroup.cgroup()) => {
+                Error::OutOfMemory
+            }
             Ok(FromInit::End) => Error::InitDied,
             Ok(_) => Error::Protocol,
             Err(errno) => Error::Call { doing: "waiting for the init".to_owned(), errno },
@@ -440,7 +457,8 @@ impl<'k> Birth<'k> {
             self.pid_file = Some(path.to_owned());
         }
         let channel = self.first_born()?.channel.as_fd();
-        ToInit::Committed.send(self.kernel, channel).doing("telling the init to go on")?;
+        let told = ToInit::Committed.send(self.kernel, channel).doing("telling the init to go on");
+        self.unless_the_init_died(told)?;
         self.committed = true;
         Ok(())
     }

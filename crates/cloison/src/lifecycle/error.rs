@@ -52,10 +52,11 @@ pub enum Error {
     #[error("unable to start container process: {0}")]
     Launch(String, Errno),
     /// The init ended without a word: something has killed it.
-    #[error(
-        "unable to start container process: the init was killed before it had made the container (a memory limit too low?)"
-    )]
+    #[error("unable to start container process: the init was killed before it had made the container")]
     InitDied,
+    /// The kernel killed the init: the memory limit leaves no room for it.
+    #[error("unable to start container process: container init was OOM-killed (memory limit too low?)")]
+    OutOfMemory,
     /// The init said what nobody expects from it.
     #[error("unable to start container process: the init does not follow the protocol")]
     Protocol,

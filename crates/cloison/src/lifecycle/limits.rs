@@ -1,6 +1,6 @@
 //! Limits of a container, as far as the runtime may set them.
 
-use cloison_cgroup::{Cgroup, Resources, Terms};
+use cloison_cgroup::{Cgroup, Resources, Subjects, Terms};
 
 use super::Error;
 use super::device_rules::is_root_of_the_machine;
@@ -13,6 +13,17 @@ pub(super) fn apply(cgroup: &dyn Cgroup, resources: &Resources) -> Result<(), Er
         log::warn!("this limit will not hold: {}", in_one_line(&unheld));
     }
     Ok(())
+}
+
+/// Whether a process in the cgroup was killed because memory was out.
+pub(super) fn killed_for_want_of_memory(cgroup: &dyn Cgroup) -> bool {
+    match cgroup.stats(Subjects::MEMORY) {
+        Ok(stats) => stats.memory.events.and_then(|events| events.oom_kill).unwrap_or(0) > 0,
+        Err(error) => {
+            log::debug!("nobody knows whether memory was out: {error}");
+            false
+        }
+    }
 }
 
 /// An error and its causes.

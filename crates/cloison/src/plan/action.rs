@@ -115,6 +115,8 @@ pub enum HostAction {
     RaiseLimit(Resource, u64),
     /// Waits until the init has made the container's root and needs nothing more to be done before its program.
     AwaitInit,
+    /// Gives the cgroup to this user of the host, so that the container can divide it.
+    DelegateCgroup(u32),
     /// Sets limits of the cgroup.
     LimitResources(Box<Resources>),
     /// Lets the cgroup use the devices of these rules only. Not before the init is ready: a file system may be mounted from a block
@@ -147,6 +149,7 @@ impl fmt::Display for HostAction {
             Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
             Self::AwaitInit => f.write_str("wait until the init is ready"),
+            Self::DelegateCgroup(uid) => write!(f, "give the cgroup to uid {uid}"),
             Self::LimitResources(resources) => {
                 let limits = serde_json::to_string(resources).map_err(|_| fmt::Error)?;
                 write!(f, "limit resources: {limits}")

@@ -177,6 +177,7 @@ fn host_side(
     if facts.own_cgroup {
         steps.push(HostAction::MakeCgroup, cgroup_origin(spec));
     }
+    mounts::delegate_cgroup(spec, container, namespaces, facts, &mut steps);
     limit(from_the_beginning, &mut steps);
     // The cgroup's own directory may be one of them.
     mounts::sources(spec, container, &mut steps);

@@ -7,7 +7,7 @@ use cloison_linux::{MountAttrFlags as Attr, MountPropagationFlags as Propagation
 
 use super::action::{Action, BindSource, HostAction, IdMapping, MountSource, MountStep, Origin, Step};
 use super::mount_options::MountOptions;
-use super::namespaces::{Namespaces, id_maps, mappings};
+use super::namespaces::{Namespaces, host_uid, id_maps, mappings};
 use super::{CgroupView, HostFacts, Steps};
 use crate::spec::{self, Mount, Spec};
 
@@ -172,6 +172,32 @@ fn unified_cgroup(mut step: MountStep, host: &Path, namespaces: &Namespaces) -> 
         step.source = MountSource::Bind(host.to_owned());
     }
     step
+}
+
+/// A container with a cgroup namespace of its own and its cgroup mounted writable is to divide it: its process's user becomes the
+/// owner. Only on v2, where that is safe.
+pub(super) fn delegate_cgroup(
+    spec: &Spec,
+    container: &[Step<Action>],
+    namespaces: &Namespaces,
+    facts: &HostFacts,
+    steps: &mut Steps<HostAction>,
+) {
+    let is_ours = facts.privileged && facts.own_cgroup && namespaces.new.contains(NamespaceFlags::CGROUP);
+    let is_writable = |step: &MountStep| {
+        matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup2")
+            && step.destination == Path::new("/sys/fs/cgroup")
+            && !step.options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY)
+    };
+    let mut mounts = container.iter().filter_map(|step| match &step.action {
+        Action::Mount(mount) if is_ours && is_writable(mount) => Some(step.origin.clone()),
+        _ => None,
+    });
+    let uid = host_uid(spec, spec.process.user.uid);
+    // Root of the machine has it already.
+    if let (Some(origin), Some(uid)) = (mounts.next(), uid.filter(|uid| *uid != 0)) {
+        steps.push(HostAction::DelegateCgroup(uid), origin);
+    }
 }
 
 /// What stands before the name of a hierarchy without controllers, in `/proc/self/cgroup` and as a mount option.

@@ -116,6 +116,18 @@ fn flag(kind: NamespaceType) -> NamespaceFlags {
     }
 }
 
+/// What a uid of the container is on the host; none where it is not known or not mapped.
+pub(super) fn host_uid(spec: &Spec, uid: u32) -> Option<u32> {
+    if spec.linux.namespace(NamespaceType::User).is_none() {
+        return Some(uid);
+    }
+    let mut rows = id_maps(spec).0.into_iter();
+    rows.find_map(|row| {
+        let offset = uid.checked_sub(row.container).filter(|offset| *offset < row.size)?;
+        row.host.checked_add(offset)
+    })
+}
+
 /// The maps of a new user namespace: uids, gids.
 pub fn id_maps(spec: &Spec) -> (Vec<IdMapping>, Vec<IdMapping>) {
     (mappings(&spec.linux.uid_mappings), mappings(&spec.linux.gid_mappings))

@@ -287,3 +287,36 @@ fn with_a_user_namespace_the_host_joins_for_the_init_what_is_not_the_mount_names
     assert_eq!(line(&told), None, "only root may");
     assert!(container(&told).iter().any(|line| line.starts_with("join the net namespace /run/ns/network")));
 }
+
+#[test]
+fn a_writable_cgroup_is_given_to_who_uses_it() {
+    let writable = |spec: &mut Spec| {
+        let mount = spec.mounts.iter_mut().find(|mount| mount.destination == "/sys/fs/cgroup").unwrap();
+        mount.options.retain(|option| option != "ro");
+    };
+    let given = |spec: &Spec, facts: &HostFacts| {
+        let plan = plan_with(spec, &options(), facts);
+        host(&plan).into_iter().find(|step| step.starts_with("give the cgroup"))
+    };
+    let mut spec = example_with_user_namespace();
+    assert_eq!(given(&spec, &facts()), None, "it is mounted read-only");
+    writable(&mut spec);
+    let expected = Some("give the cgroup to uid 100000  [/mounts/6]".to_owned());
+    assert_eq!(given(&spec, &facts()), expected);
+    spec.process.user.uid = 1000;
+    assert_eq!(given(&spec, &facts()).unwrap(), "give the cgroup to uid 101000  [/mounts/6]");
+    spec.process.user.uid = 70_000;
+    assert_eq!(given(&spec, &facts()), None, "it is not mapped");
+    spec.process.user.uid = 0;
+    let legacy = CgroupView::Legacy(vec![("pids".into(), "/sys/fs/cgroup/pids/c1".into())]);
+    assert_eq!(given(&spec, &HostFacts { cgroups: legacy, ..facts() }), None, "v1 is not safe to give away");
+    assert_eq!(given(&spec, &HostFacts { own_cgroup: false, ..facts() }), None);
+    assert_eq!(given(&spec, &HostFacts { privileged: false, ..facts() }), None);
+    leave_out(&mut spec, NamespaceType::Cgroup);
+    assert_eq!(given(&spec, &facts()), None, "it would see those of others");
+    let mut spec = example();
+    writable(&mut spec);
+    assert_eq!(given(&spec, &facts()), None, "root of the machine has it already");
+    spec.process.user.uid = 1000;
+    assert_eq!(given(&spec, &facts()).unwrap(), "give the cgroup to uid 1000  [/mounts/6]");
+}
