@@ -83,3 +83,15 @@ pub fn cgroup_of(pid: u32, controller: &str) -> Option<PathBuf> {
     };
     Some(mount.join(path.trim_start_matches('/')))
 }
+
+/// Whether CRIU is there and knows this kernel.
+pub fn criu_works() -> bool {
+    use std::process::{Command, Stdio};
+    let check = Command::new("criu")
+        .arg("check")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    check.is_ok_and(|status| status.success())
+}

@@ -1,6 +1,6 @@
 //! What to do about an error, where that is known.
 
-use cloison::{lifecycle, state};
+use cloison::{checkpoint, lifecycle, state};
 
 use crate::error::Error;
 
@@ -27,6 +27,9 @@ fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
         }
         lifecycle::Error::State(state::Error::Exist { .. }) => {
             Some("choose another name, or remove that container with `cloison delete`")
+        }
+        lifecycle::Error::Checkpoint(checkpoint::Error::NotInstalled) => {
+            Some("install CRIU, https://criu.org: `apt-get install criu` where there is a package")
         }
         lifecycle::Error::NotStopped { .. } => Some("stop it with `cloison kill`, or delete it with --force"),
         _ => None,

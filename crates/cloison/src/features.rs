@@ -164,7 +164,7 @@ pub fn features() -> Features {
         annotations: BTreeMap::from([
             ("run.oci.cloison.version", env!("CARGO_PKG_VERSION").to_owned()),
             // By this name engines ask any runtime.
-            ("org.opencontainers.runc.checkpoint.enabled", false.to_string()),
+            ("org.opencontainers.runc.checkpoint.enabled", true.to_string()),
         ]),
         potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
     }

@@ -43,10 +43,12 @@
 //! | [`lifecycle`] | the host's side: one file a verb |
 //! | [`init`] | the container's side: from `clone3` to `execve` |
 //! | [`state`] | the directory of one container |
+//! | [`checkpoint`] | checkpoint and restore, by CRIU |
 //! | [`console`] | the caller's terminal in a foreground `run` |
 //! | [`features`] | what this runtime can do, as engines ask for it |
 //! | [`id`], [`signal`], [`errno`] | names of containers, signals by name, how an errno reads |
 
+pub mod checkpoint;
 pub mod console;
 pub mod errno;
 pub mod features;

@@ -1,5 +1,6 @@
 //! One file a command: its options, and the few lines that ask the library.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -10,6 +11,7 @@ mod list;
 mod pause;
 mod plan;
 mod ps;
+mod restore;
 mod run;
 mod seccomp;
 mod spec;
@@ -66,6 +68,10 @@ pub(crate) enum Command {
     Events(events::Events),
     /// show what containers use, again and again
     Stats(stats::Stats),
+    /// write a running container to files, with criu
+    Checkpoint(checkpoint::Checkpoint),
+    /// wake a container from the files of a checkpoint, with criu
+    Restore(restore::Restore),
     /// write a config.json to start from
     Spec(spec::Spec),
     /// print what this runtime can do as JSON
@@ -90,6 +96,8 @@ impl Command {
             Self::Run(command) => command.run(runtime),
             Self::Exec(command) => command.run(runtime),
             Self::State(command) => command.run(runtime),
+            Self::Restore(command) => command.run(runtime),
+            Self::Checkpoint(command) => command.run(runtime),
             Self::Kill(command) => command.run(runtime),
             Self::Delete(command) => command.run(runtime),
             Self::List(command) => command.run(runtime, root_is_given),

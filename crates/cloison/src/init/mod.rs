@@ -19,7 +19,7 @@ pub mod create;
 pub mod error;
 pub mod exec;
 mod program;
-mod rootfs;
+pub(crate) mod rootfs;
 mod security;
 
 #[cfg(test)]

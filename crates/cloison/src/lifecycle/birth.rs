@@ -94,13 +94,14 @@ impl Conception {
             own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
             no_new_keyring: options.no_new_keyring,
             hooks: LaterHooks::default(),
+            streams: crate::checkpoint::external::stream_names(),
         };
         Ok(Self { plan, config, cgroup, state, recorder: None })
     }
 }
 
 /// What the machine is like, as far as this configuration needs to know.
-fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts {
+pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts {
     let limits = crate::plan::process::limits(spec);
     HostFacts {
         own_cgroup: !matches!(cgroup, Record::Disabled(_)),
@@ -167,7 +168,19 @@ pub(super) struct Birth<'k> {
 pub(super) struct FirstBorn {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
-    channel: OwnedFd,
+    /// None for one that was restored, and that knows nothing of us.
+    channel: Option<OwnedFd>,
+}
+
+impl FirstBorn {
+    /// One that CRIU has restored.
+    pub(super) fn restored(pid: Pid, pidfd: OwnedFd) -> Self {
+        Self { pid, pidfd, channel: None }
+    }
+
+    fn channel(&self) -> Result<BorrowedFd<'_>, Error> {
+        self.channel.as_ref().map(AsFd::as_fd).ok_or(Error::Protocol)
+    }
 }
 
 /// When the program starts.
@@ -187,6 +200,23 @@ impl<'k> Birth<'k> {
         conception: Conception,
         begin: Begin,
     ) -> Result<Self, Error> {
+        let seals = launch::exe_switch_supported();
+        if !seals {
+            // From here on /proc/self/exe is a file that nobody can write to (CVE-2019-5736). Does not come back if it was not yet so.
+            sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
+        }
+        let mut birth = Self::prepare(kernel, runtime, conception)?;
+        birth.waits = begin == Begin::WhenStarted;
+        birth.carry_out(begin, seals)?;
+        Ok(birth)
+    }
+
+    /// Makes the state directory, and nothing else.
+    pub(super) fn prepare(
+        kernel: &'k dyn Kernel,
+        runtime: &Runtime,
+        conception: Conception,
+    ) -> Result<Self, Error> {
         let Conception { plan, config, cgroup, state, recorder } = conception;
         for warning in &plan.warnings {
             log::warn!("{warning}");
@@ -202,11 +232,6 @@ impl<'k> Birth<'k> {
         }
         preserved::check(plan.program.preserve_fds)?;
         signals::hear_of_children().doing("undoing that SIGCHLD is ignored")?;
-        let seals = launch::exe_switch_supported();
-        if !seals {
-            // From here on /proc/self/exe is a file that nobody can write to (CVE-2019-5736). Does not come back if it was not yet so.
-            sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
-        }
         let container = Store::make(&runtime.root)?.create(&state.id)?;
         let mut birth = Self {
             kernel,
@@ -219,7 +244,7 @@ impl<'k> Birth<'k> {
             terminal: None,
             pid_file: None,
             committed: false,
-            waits: begin == Begin::WhenStarted,
+            waits: false,
             recorder,
         };
         // Looked at before it is in the state: a crash from here on must not leave a state by which others' processes are killed.
@@ -227,11 +252,41 @@ impl<'k> Birth<'k> {
         // Saved before the cgroup is made: whoever deletes what a crash has left must know of it.
         birth.container()?.save_config(&config)?;
         birth.container()?.save(&birth.state)?;
-        birth.carry_out(begin, seals)?;
         Ok(birth)
     }
 
-    fn container(&self) -> Result<&Container, Error> {
+    /// Makes the cgroup, and sets its limits: the part of the plan that a restored container's host side has. All else is CRIU's.
+    pub(super) fn carry_out_for_criu(&mut self) -> Result<(), Error> {
+        for step in std::mem::take(&mut self.plan.host) {
+            match &step.action {
+                HostAction::MakeCgroup => self.make_cgroup()?,
+                HostAction::DelegateCgroup(uid) => self.cgroup.cgroup().delegate(*uid)?,
+                HostAction::LimitResources(resources) => {
+                    super::limits::apply(self.cgroup.cgroup(), resources)?;
+                }
+                HostAction::LimitDevices(rules) => device_rules::apply(self.cgroup.cgroup(), rules)?,
+                _ => log::debug!("left to CRIU: {step}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what CRIU has restored.
+    pub(super) fn take(&mut self, init: FirstBorn, terminal: Option<OwnedFd>) {
+        (self.init, self.terminal) = (Some(init), terminal);
+    }
+
+    /// The container's cgroup.
+    pub(super) fn cgroup(&self) -> &dyn cloison_cgroup::Cgroup {
+        self.cgroup.cgroup()
+    }
+
+    /// The last state that was saved.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn container(&self) -> Result<&Container, Error> {
         self.container.as_ref().ok_or(Error::NotRunning)
     }
 
@@ -355,7 +410,7 @@ impl<'k> Birth<'k> {
             }
             Fork::Parent { pid, pidfd } => {
                 drop((theirs, start));
-                self.init = Some(FirstBorn { pid, pidfd, channel: ours });
+                self.init = Some(FirstBorn { pid, pidfd, channel: Some(ours) });
                 if user.is_some() {
                     self.adopt()?;
                 }
@@ -367,7 +422,7 @@ impl<'k> Birth<'k> {
     /// The process that was started was only the init's go-between; takes the init itself, and waits for the other's end.
     fn adopt(&mut self) -> Result<(), Error> {
         let Some(between) = self.init.take() else { return Ok(()) };
-        let answer = FromInit::receive(self.kernel, between.channel.as_fd());
+        let answer = FromInit::receive(self.kernel, between.channel()?);
         let pidfd = match answer {
             Ok(FromInit::Process(pidfd)) => pidfd,
             other => {
@@ -396,7 +451,7 @@ impl<'k> Birth<'k> {
         self.write_proc("uid_map", id_map(uids).as_bytes())?;
         self.write_proc("gid_map", id_map(gids).as_bytes())?;
         ToInit::Mapped
-            .send(self.kernel, self.first_born()?.channel.as_fd())
+            .send(self.kernel, self.first_born()?.channel()?)
             .doing("telling the init of its id maps")
     }
 
@@ -411,7 +466,7 @@ impl<'k> Birth<'k> {
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
         loop {
-            let message = FromInit::receive(self.kernel, self.first_born()?.channel.as_fd());
+            let message = FromInit::receive(self.kernel, self.first_born()?.channel()?);
             match message {
                 Ok(FromInit::Ready) => return Ok(()),
                 Ok(FromInit::Terminal(master)) => self.terminal = Some(master),
@@ -424,7 +479,7 @@ impl<'k> Birth<'k> {
     fn unless_the_init_died(&self, result: Result<(), Error>) -> Result<(), Error> {
         match result {
             Err(Error::Call { errno: Errno::PIPE | Errno::SRCH | Errno::NOENT, .. }) => {
-                Err(self.unexpected(FromInit::receive(self.kernel, self.first_born()?.channel.as_fd())))
+                Err(self.unexpected(FromInit::receive(self.kernel, self.first_born()?.channel()?)))
             }
             result => result,
         }
@@ -456,17 +511,21 @@ impl<'k> Birth<'k> {
             super::pid_file::write(path, pid)?;
             self.pid_file = Some(path.to_owned());
         }
-        let channel = self.first_born()?.channel.as_fd();
-        let told = ToInit::Committed.send(self.kernel, channel).doing("telling the init to go on");
-        self.unless_the_init_died(told)?;
+        if let Some(channel) = &self.first_born()?.channel {
+            let told = ToInit::Committed.send(self.kernel, channel.as_fd());
+            self.unless_the_init_died(told.doing("telling the init to go on"))?;
+        }
         self.committed = true;
         Ok(())
     }
 
     /// After [`commit`](Self::commit) of a birth that begins at once: waits until the program runs.
     pub(super) fn wait_until_running(&mut self) -> Result<(), Error> {
+        if self.first_born()?.channel.is_none() {
+            return Ok(());
+        }
         self.hand_over_listener()?;
-        match FromInit::receive(self.kernel, self.first_born()?.channel.as_fd()) {
+        match FromInit::receive(self.kernel, self.first_born()?.channel()?) {
             Ok(FromInit::End) => Ok(()),
             other => {
                 self.committed = false;
@@ -481,12 +540,12 @@ impl<'k> Birth<'k> {
             return Ok(());
         };
         let init = self.first_born()?;
-        let handed = match FromInit::receive(self.kernel, init.channel.as_fd()) {
+        let handed = match FromInit::receive(self.kernel, init.channel()?) {
             Ok(FromInit::Listener(number)) => {
                 let from = Filtered {
                     pid: init.pid,
                     pidfd: init.pidfd.as_fd(),
-                    channel: init.channel.as_fd(),
+                    channel: init.channel()?,
                     state: &self.state,
                     status: Status::Creating,
                     init: init.pid,

@@ -51,6 +51,12 @@ pub enum Error {
     /// The program could not be executed, or the last steps before it failed: what failed, and the errno.
     #[error("unable to start container process: {0}")]
     Launch(String, Errno),
+    /// A checkpoint or a restore failed.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::Error),
+    /// Only what runs can be checkpointed.
+    #[error("Container cannot be checkpointed in {0} state")]
+    NotCheckpointable(Status),
     /// The init ended without a word: something has killed it.
     #[error("unable to start container process: the init was killed before it had made the container")]
     InitDied,

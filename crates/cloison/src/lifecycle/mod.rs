@@ -4,6 +4,7 @@
 //! machine as it found it.
 
 mod birth;
+mod checkpoint;
 mod console;
 mod create;
 mod delete;
@@ -22,6 +23,7 @@ mod pid_file;
 mod preserved;
 mod ps;
 mod record;
+mod restore;
 mod run;
 mod sources;
 mod start;
@@ -33,6 +35,7 @@ mod update;
 
 use std::path::PathBuf;
 
+pub use checkpoint::checkpoint;
 pub use cloison_cgroup::{Stats, Subjects};
 pub use console::Unreachable;
 pub use create::{create, plan};
@@ -45,6 +48,7 @@ pub use list::{Listing, list};
 pub use pause::{pause, resume};
 pub use ps::processes;
 pub use record::{Recording, record};
+pub use restore::restore;
 pub use run::run;
 pub use start::start;
 pub use state::{StateReport, state};

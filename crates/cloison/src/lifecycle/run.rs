@@ -30,16 +30,22 @@ pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
         birth.wait_until_running()?;
         return Ok(0);
     }
+    prepare_to_attend(options, conception.plan.terminal)?;
+    foreground(runtime, options, conception)
+}
+
+/// What a command does that stays with the container.
+pub(super) fn prepare_to_attend(options: &RunOptions, terminal: bool) -> Result<(), Error> {
     if !options.no_subreaper {
         process::set_child_subreaper(true).doing("becoming the reaper of the container's orphans")?;
     }
-    if conception.plan.terminal {
+    if terminal {
         crate::console::claim()?;
     }
     // Before the first child: no signal may come between its birth and our waiting. They stay blocked: one that comes too late for
     // the container must not end us instead of the container's exit code.
     signals::block_all().doing("blocking signals")?;
-    foreground(runtime, options, conception)
+    Ok(())
 }
 
 pub(super) fn foreground(
@@ -48,14 +54,24 @@ pub(super) fn foreground(
     conception: Conception,
 ) -> Result<u8, Error> {
     let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
-    let mut birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
+    let birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
+    attend(runtime, options, birth, &signals)
+}
+
+/// Commits a birth, and stays with the container until its end; gives its exit code.
+pub(super) fn attend(
+    runtime: &Runtime,
+    options: &RunOptions,
+    mut birth: Birth<'_>,
+    signals: &SignalFd,
+) -> Result<u8, Error> {
     console::hand_over(&options.create, &mut birth)?;
     // From here on the caller's terminal is raw, and given back whenever this ends.
     let relay = birth.terminal.take().map(Relay::begin).transpose()?;
     birth.commit(options.create.pid_file.as_deref())?;
     birth.wait_until_running()?;
     let (first, state) = birth.release()?;
-    let ending = foreground::wait_for(first.pid, first.pidfd.as_fd(), &signals, relay);
+    let ending = foreground::wait_for(first.pid, first.pidfd.as_fd(), signals, relay);
     // After an error nobody waits for the container any more.
     if (ending.is_err() || !options.keep)
         && let Err(error) = remove(runtime, &state)

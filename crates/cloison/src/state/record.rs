@@ -54,6 +54,9 @@ pub struct State {
     /// The hooks that are still to come.
     #[serde(default)]
     pub hooks: LaterHooks,
+    /// What the first process's standard streams are called (`/proc/PID/fd`), for a checkpoint: which pipes are the caller's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<String>,
 }
 
 /// Which hooks `config.json` has for after `create`, so that only a container that has some needs its configuration read again.

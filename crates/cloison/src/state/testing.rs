@@ -94,6 +94,7 @@ pub(crate) fn a_state(name: &str) -> State {
         own_pid_namespace: true,
         no_new_keyring: false,
         hooks: LaterHooks::default(),
+        streams: Vec::new(),
     }
 }
 

@@ -1,0 +1,311 @@
+//! Checkpoint and restore by CRIU. What needs CRIU to work on this kernel is skipped elsewhere; `cargo xtask` cannot bring it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use cloison_tests::{Bundle, Output, Sandbox, host, only_for, receiver, skip_unless};
+
+/// Prints numbers, one after another.
+const COUNT: &str = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done";
+
+/// How often a container goes there and back.
+const ROUNDS: usize = 3;
+
+macro_rules! needs_criu {
+    () => {
+        skip_unless!(
+            host::criu_works(),
+            "`criu check` fails here: CRIU is missing, or does not know this kernel"
+        );
+    };
+}
+
+/// A container whose streams are pipes of the test's.
+struct Piped<'s> {
+    sandbox: &'s Sandbox,
+    bundle: &'s Bundle<'s>,
+    id: String,
+    numbers: Vec<u64>,
+    reader: Option<BufReader<Box<dyn Read>>>,
+}
+
+impl<'s> Piped<'s> {
+    fn run(sandbox: &'s Sandbox, bundle: &'s Bundle<'s>) -> Self {
+        bundle.write();
+        let id = sandbox.new_id();
+        let mut piped = Self { sandbox, bundle, id: id.clone(), numbers: Vec::new(), reader: None };
+        piped.begin(bundle.run_command_as(&id, &["--detach"]));
+        piped
+    }
+
+    /// The command must succeed; whoever reads its output reads the container's afterwards.
+    fn begin(&mut self, mut command: Command) {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child: Child = command.spawn().unwrap();
+        let status = child.wait().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        if !status.success() {
+            let mut error = String::new();
+            drop(stdout);
+            child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+            panic!("{status}: {error}");
+        }
+        self.reader = Some(BufReader::new(Box::new(stdout)));
+    }
+
+    fn restore(&mut self, images: &Path, flags: &[&str]) {
+        let mut command = self.sandbox.command(["restore", "--detach", "--bundle"]);
+        command.arg(self.bundle.dir()).arg("--image-path").arg(images).args(flags).arg(&self.id);
+        self.begin(command);
+    }
+
+    fn checkpoint(&self, images: &Path, flags: &[&str]) -> Output {
+        let mut command = self.sandbox.command(["checkpoint", "--image-path"]);
+        command.arg(images).args(flags).arg(&self.id);
+        self.sandbox.finish(command)
+    }
+
+    /// Reads so many numbers, or to the end; each must follow the one before.
+    fn count(&mut self, how_many: usize) {
+        let reader = self.reader.as_mut().unwrap();
+        for _ in 0..how_many {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap() == 0 {
+                assert_eq!(how_many, usize::MAX, "it ended after {:?}", self.numbers.last());
+                break;
+            }
+            let number: u64 = line.trim().parse().unwrap_or_else(|_| panic!("{line:?}"));
+            assert_eq!(number, self.numbers.last().copied().unwrap_or(0) + 1, "a number is missing");
+            self.numbers.push(number);
+        }
+    }
+
+    /// Whoever reads goes last: a container without its reader ends by itself.
+    fn end(self) {
+        self.sandbox.container(&self.id).end();
+    }
+}
+
+#[test]
+fn a_counter_that_goes_to_disk_and_back_misses_no_number() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let images = sandbox.dir().join("images");
+    let bundle = sandbox.busybox(COUNT).mount("tmpfs", "tmpfs", "/tmp", &[]);
+    let bundle = bundle.mount("bind", sandbox.file("data", "bound"), "/etc/data", &["bind"]).writable();
+    let mut piped = Piped::run(&sandbox, &bundle);
+    for round in 0..ROUNDS {
+        piped.count(10);
+        piped.checkpoint(&images, &["--file-locks", "--manage-cgroups-mode", "soft"]).ok();
+        assert!(!sandbox.root().join(&piped.id).exists(), "nothing is left of the container");
+        // What it had written before it was frozen.
+        piped.count(usize::MAX);
+        let images_of_round = sandbox.dir().join(format!("images{round}"));
+        fs::rename(&images, &images_of_round).unwrap();
+        piped.restore(&images_of_round, &["--file-locks"]);
+        let container = sandbox.container(&piped.id);
+        assert_eq!(container.status(), "running");
+        let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+        assert!(cgroup.contains(&piped.id), "it is in its cgroup: {cgroup}");
+        assert!(!sandbox.root().join(&piped.id).join("criu-root").exists());
+    }
+    piped.count(10);
+    piped.end();
+}
+
+#[test]
+fn a_container_goes_on_after_a_dump_of_its_memory_and_after_one_that_leaves_it_running() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let [parent, images] = ["parent", "images"].map(|name| sandbox.dir().join(name));
+    let bundle = sandbox.busybox(COUNT).writable();
+    let mut piped = Piped::run(&sandbox, &bundle);
+    piped.count(3);
+    let dumped = piped.checkpoint(&parent, &["--pre-dump"]);
+    // The first dump says whether this kernel can tell which pages are written to.
+    skip_if_missing(&dumped, "MemTrack");
+    if !dumped.status.success() {
+        piped.end();
+        return;
+    }
+    piped.count(3);
+    piped.checkpoint(&images, &["--parent-path", "../parent", "--leave-running"]).ok();
+    piped.count(3);
+    assert_eq!(sandbox.container(&piped.id).status(), "running");
+    let wrong = piped.checkpoint(&images, &["--parent-path", "/parent"]);
+    wrong.refused_saying(&["--parent-path", "relative"]);
+    piped.end();
+}
+
+/// Says that a test ends early because CRIU lacks something on this kernel.
+fn skip_if_missing(output: &Output, feature: &str) {
+    if output.stderr.contains("missing features") && output.stderr.contains(feature) {
+        cloison_tests::skip::report(&format!("CRIU has no {feature} on this kernel"));
+    } else {
+        output.ok();
+    }
+}
+
+#[test]
+fn a_terminal_goes_to_the_console_socket_again() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let images = sandbox.dir().join("images");
+    let bundle = sandbox.busybox(COUNT).writable().set("/process/terminal", true);
+    bundle.write();
+    let id = sandbox.new_id();
+    let with_console = |mut command: Command, name: &str| {
+        let path = sandbox.dir().join(name);
+        let listener = UnixListener::bind(&path).unwrap();
+        command.arg("--console-socket").arg(&path).arg(&id);
+        let output = sandbox.finish(command);
+        output.ok();
+        receiver::receive(&listener).1
+    };
+    let mut command = sandbox.command(["run", "--detach", "--bundle"]);
+    command.arg(bundle.dir());
+    let master = with_console(command, "first");
+    let mut terminal = BufReader::new(fs::File::from(master));
+    let mut last = 0;
+    let mut count = |terminal: &mut BufReader<fs::File>, how_many: usize| {
+        for _ in 0..how_many {
+            let mut line = String::new();
+            // A terminal whose other side has gone says EIO.
+            if terminal.read_line(&mut line).unwrap_or(0) == 0 {
+                break;
+            }
+            let number: u64 = line.trim().parse().unwrap_or_else(|_| panic!("{line:?}"));
+            assert_eq!(number, last + 1, "a number is missing");
+            last = number;
+        }
+    };
+    count(&mut terminal, 5);
+    let mut command = sandbox.command(["checkpoint", "--image-path"]);
+    command.arg(&images).arg(&id);
+    sandbox.finish(command).ok();
+    count(&mut terminal, usize::MAX);
+    let mut command = sandbox.command(["restore", "--detach", "--bundle"]);
+    command.arg(bundle.dir()).arg("--image-path").arg(&images);
+    let mut terminal = BufReader::new(fs::File::from(with_console(command, "second")));
+    count(&mut terminal, 5);
+    sandbox.container(&id).end();
+}
+
+#[test]
+fn a_connection_on_loopback_stays_open() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let images = sandbox.dir().join("images");
+    // Both go when their standard input ends. The client sends numbers through the connection; the server prints what it gets.
+    let script =
+        format!("sleep 100000 | nc -l -p 7777 & until ({COUNT}) | nc 127.0.0.1 7777; do sleep 1; done");
+    let bundle = sandbox.busybox(&script).writable();
+    let mut piped = Piped::run(&sandbox, &bundle);
+    for round in 0..ROUNDS {
+        piped.count(5);
+        let images = images.with_extension(round.to_string());
+        piped.checkpoint(&images, &["--tcp-established"]).ok();
+        piped.count(usize::MAX);
+        piped.restore(&images, &["--tcp-established"]);
+    }
+    piped.count(5);
+    piped.end();
+}
+
+#[test]
+fn a_dump_that_fails_leaves_the_container_running() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    // A file of the host as standard output: the container could not have it again.
+    let container = sandbox.sleeper().start();
+    let images = sandbox.dir().join("images");
+    let mut command = sandbox.command(["checkpoint", "--image-path"]);
+    command.arg(&images).arg(container.id());
+    let output = sandbox.finish(command);
+    output.refused_saying(&["criu failed", "dump.log"]);
+    assert_eq!(container.status(), "running");
+    container.end();
+}
+
+#[test]
+fn a_restore_that_fails_leaves_nothing() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.sleeper();
+    bundle.write();
+    let images = sandbox.directory("images");
+    fs::write(images.join("descriptors.json"), "[]").unwrap();
+    let mut command = sandbox.command(["restore", "--bundle"]);
+    command.arg(bundle.dir()).arg("--image-path").arg(&images).arg(sandbox.new_id());
+    sandbox.finish(command).refused_saying(&["criu failed", "restore.log"]);
+    sandbox.assert_nothing_left();
+}
+
+#[test]
+fn a_foreground_restore_ends_with_the_exit_code_of_the_program() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let images = sandbox.dir().join("images");
+    let bundle = sandbox.busybox("while ! [ -e /go ]; do sleep 0.05; done; exit 7").writable();
+    let piped = Piped::run(&sandbox, &bundle);
+    piped.checkpoint(&images, &[]).ok();
+    fs::write(bundle.rootfs().join("go"), "").unwrap();
+    let mut command = sandbox.command(["restore", "--bundle"]);
+    command.arg(bundle.dir()).arg("--image-path").arg(&images).arg(&piped.id);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+    sandbox.assert_nothing_left();
+}
+
+#[test]
+fn only_what_runs_is_checkpointed() {
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().create();
+    let images = sandbox.dir().join("images");
+    let checkpoint = || {
+        let mut command = sandbox.command(["checkpoint", "--image-path"]);
+        command.arg(&images).arg(container.id());
+        sandbox.finish(command)
+    };
+    checkpoint().refused_saying(&["cannot be checkpointed in created state"]);
+    container.start().ok();
+    container.kill(&["KILL"]).ok();
+    container.until("stopped");
+    checkpoint().refused_saying(&["cannot be checkpointed in stopped state"]);
+    assert!(!images.exists());
+    container.delete().ok();
+}
+
+#[test]
+fn without_criu_the_error_says_what_to_install() {
+    only_for!(Cloison, "runc has no hint");
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().start();
+    let mut command = sandbox.command(["checkpoint", "--image-path"]);
+    command.arg(sandbox.dir().join("images")).arg(container.id()).env("PATH", "/nonexistent");
+    sandbox.finish(command).refused_saying(&["criu", "not found in $PATH", "apt-get install criu"]);
+    assert_eq!(container.status(), "running");
+    container.end();
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    only_for!(Cloison, "runc has other words");
+    let sandbox = Sandbox::new();
+    for (options, word) in [
+        (&["--manage-cgroups-mode", "hard"][..], "--manage-cgroups-mode"),
+        (&["--page-server", "somewhere"], "--page-server"),
+        (&["--empty-ns", "pid"], "--empty-ns"),
+        (&["--status-fd", "-1"], "--status-fd"),
+    ] {
+        let arguments = [&["checkpoint"], options, &["c1"]].concat();
+        sandbox.cloison(arguments).refused_saying(&[word]);
+    }
+    // podman asks in this way whether the option is known.
+    sandbox.cloison(["restore", "--lsm-mount-context"]).refused_saying(&["flag needs an argument"]);
+    sandbox.cloison(["checkpoint", "--help"]).ok();
+}
