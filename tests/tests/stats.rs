@@ -89,20 +89,28 @@ fn json_has_the_numbers_of_the_kernel() {
 #[test]
 fn a_quota_and_the_oom_killer_are_shown() {
     only_ours!();
-    skip_unless!(cgroup_layout() == CgroupLayout::V1, "writes the files of cgroup v1");
     let sandbox = Sandbox::new();
     let bundle = sandbox.busybox(
         "echo ready; until test -e /go; do sleep 0.1; done; tail /dev/zero; echo survived; while :; do :; done",
     );
     let container = bundle.start();
     container.until_prints("ready");
-    let write = |controller: &str, file: &str, value: &str| {
-        let directory = cgroup_of(container.pid(), controller).unwrap();
-        fs::write(directory.join(file), value).unwrap();
+    let limits = match cgroup_layout() {
+        CgroupLayout::V1 => [
+            ("memory", "memory.limit_in_bytes", "33554432"),
+            ("memory", "memory.memsw.limit_in_bytes", "33554432"),
+            ("cpu", "cpu.cfs_quota_us", "10000"),
+        ],
+        CgroupLayout::V2 => [
+            ("memory", "memory.max", "33554432"),
+            ("memory", "memory.swap.max", "0"),
+            ("cpu", "cpu.max", "10000 100000"),
+        ],
     };
-    write("memory", "memory.limit_in_bytes", "33554432");
-    write("memory", "memory.memsw.limit_in_bytes", "33554432");
-    write("cpu", "cpu.cfs_quota_us", "10000");
+    for (controller, file, value) in limits {
+        let file = cgroup_of(container.pid(), controller).unwrap().join(file);
+        fs::write(&file, value).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
     fs::write(bundle.rootfs().join("go"), "").unwrap();
     until("it was killed and is held back", || {
         let row = &sandbox.cloison(["stats", "--once", "--interval", "300ms", "--format", "json"]).json()[0];
