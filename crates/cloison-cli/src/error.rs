@@ -25,6 +25,9 @@ pub(crate) enum Error {
     /// The name of the signal is none.
     #[error(transparent)]
     Signal(#[from] UnknownSignal),
+    /// A profile cannot be explained.
+    #[error(transparent)]
+    Explain(#[from] cloison::explain::Error),
     /// `--root` is empty or `/`, below which every directory would be taken for a container.
     #[error("option --root should not be set to {0:?}")]
     Root(PathBuf),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cloison_seccomp::{
-    Action, Architecture, Arg, Operator, Profile, Program, Rule, Syscall, compile, interpret,
+    Action, Architecture, Arg, Decision, Explanation, Operator, Otherwise, Profile, Program, Rule, Syscall,
+    compile, explain, interpret,
 };
 use cloison_seccomp_oracle::{ENGINES, Meaning, Model, Reference, calls, engine_profile, known_alike};
 use proptest::prelude::*;
@@ -443,4 +444,52 @@ fn random_profiles_mean_the_same() {
     if let Err(failure) = result {
         panic!("{failure}");
     }
+}
+
+/// Compares what is said of each call with a number of its own with what the filter does.
+fn explains(profile: &Profile<'_>, native: Architecture) -> Result<(), String> {
+    let Ok(ours) = compile(profile, native) else { return Ok(()) };
+    let model = Model::new(profile, native);
+    let named: Vec<_> = calls(profile, native).into_iter().filter(|call| call.number != u32::MAX).collect();
+    for call in named {
+        let Some(abi) = model.abi_of(&call) else { continue };
+        let Some(name) = Syscall::numbered(call.number, abi) else { continue };
+        let explanations = explain(profile, native, name).map_err(|error| error.to_string())?;
+        let is_it = |one: &&Explanation| one.architecture == abi && one.number == call.number;
+        let explanation = explanations.iter().find(is_it).ok_or(format!("{call:x?} is not explained"))?;
+        let said = explanation.decisions(&call.arguments).into_iter().map(|decision| match decision {
+            Decision::Rule(rule) => {
+                let rule = &profile.rules[rule];
+                rule.action.returned(rule.errno)
+            }
+            Decision::Otherwise(Otherwise::Newer { .. }) => Action::Errno.returned(Some(enosys(abi))),
+            Decision::Otherwise(_) => profile.default_action.returned(profile.default_errno),
+        });
+        let done = interpret(&ours.filter, &call, native.endianness()).ok_or("an invalid program")?.returned;
+        // Of a multiplexer itself the calls behind it have rules, too.
+        let multiplexes = ["socketcall", "ipc"].contains(&name.name());
+        if !said.clone().any(|said| said == done) && !multiplexes {
+            return Err(format!("{} {call:x?}: {explanation:?}, and it does {done:#x}", name.name()));
+        }
+    }
+    Ok(())
+}
+
+const fn enosys(abi: Architecture) -> u32 {
+    match abi.audit() & 0xff {
+        0x08 => 89,
+        0x0f => 251,
+        _ => 38,
+    }
+}
+
+#[test]
+fn explanations_say_what_the_filter_does() {
+    for (_, json) in ENGINES {
+        explains(&engine_profile(json, Architecture::X86_64, CAPABILITIES[1]), Architecture::X86_64).unwrap();
+    }
+    let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&any_profile(), |(profile, native)| explains(&profile, native).map_err(TestCaseError::fail))
+        .unwrap();
 }

@@ -52,7 +52,7 @@ pub fn compile(profile: &Profile<'_>, native: Architecture) -> Result<Program, E
     Ok(Program { filter, flags, unknown })
 }
 
-fn check(profile: &Profile<'_>) -> Result<(), Error> {
+pub(crate) fn check(profile: &Profile<'_>) -> Result<(), Error> {
     // Whoever hands the listener's descriptor on must be able to write.
     if profile.default_action == Action::Notify {
         return Err(Error::NotifyByDefault);
@@ -72,10 +72,10 @@ fn check(profile: &Profile<'_>) -> Result<(), Error> {
 }
 
 /// The rules about the calls of one architecture.
-struct Abi {
-    architecture: Architecture,
+pub(crate) struct Abi {
+    pub(crate) architecture: Architecture,
     /// By numbers, and then in the order of the profile.
-    entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// The highest number of all calls that the profile names, those of ARM's own apart.
     newest: Option<u32>,
     newest_private: Option<u32>,
@@ -83,21 +83,21 @@ struct Abi {
 
 /// That a rule is about a call.
 #[derive(Clone, Copy)]
-struct Entry {
-    number: u32,
+pub(crate) struct Entry {
+    pub(crate) number: u32,
     /// The place among all that the profile names.
-    position: u32,
+    pub(crate) position: u32,
 }
 
 /// A call that the profile names, and the rule in which it does.
 #[derive(Clone, Copy)]
-struct Named {
-    call: Syscall,
-    rule: u32,
+pub(crate) struct Named {
+    pub(crate) call: Syscall,
+    pub(crate) rule: u32,
 }
 
 /// The native architecture and those of the profile, each once.
-fn abis(profile: &Profile<'_>, native: Architecture) -> Result<Vec<Abi>, Error> {
+pub(crate) fn abis(profile: &Profile<'_>, native: Architecture) -> Result<Vec<Abi>, Error> {
     let mut abis: Vec<Abi> = Vec::with_capacity(1 + profile.architectures.len());
     for &architecture in [native].iter().chain(&profile.architectures) {
         if architecture.endianness() != native.endianness() {
@@ -122,24 +122,24 @@ fn audits(abis: &[Abi]) -> Vec<u32> {
 }
 
 /// A rule, worked out as far as it is the same for all calls and architectures.
-struct Worked {
-    action: u32,
+pub(crate) struct Worked {
+    pub(crate) action: u32,
     /// Whether it says something else than the default.
     speaks: bool,
     /// Sets of conditions, any one of which is enough; each in order of the arguments.
-    alternatives: Vec<Vec<Condition>>,
+    pub(crate) alternatives: Vec<Vec<Condition>>,
 }
 
 /// A profile without its spelling.
-struct Read {
-    rules: Vec<Worked>,
+pub(crate) struct Read {
+    pub(crate) rules: Vec<Worked>,
     /// The calls in the order of the profile.
-    named: Vec<Named>,
+    pub(crate) named: Vec<Named>,
     /// The names that are no calls.
     unknown: Vec<String>,
 }
 
-fn read(profile: &Profile<'_>, default: u32) -> Read {
+pub(crate) fn read(profile: &Profile<'_>, default: u32) -> Read {
     let count = profile.rules.iter().map(|rule| rule.names.len()).sum();
     let mut read = Read { rules: Vec::new(), named: Vec::with_capacity(count), unknown: Vec::new() };
     for (index, rule) in profile.rules.iter().enumerate() {
@@ -161,7 +161,7 @@ fn read(profile: &Profile<'_>, default: u32) -> Read {
 
 impl Abi {
     /// Takes note of the calls of the profile.
-    fn take(&mut self, named: &[Named], rules: &[Worked]) {
+    pub(crate) fn take(&mut self, named: &[Named], rules: &[Worked]) {
         self.entries.reserve_exact(named.len());
         let multiplexers = self.architecture.multiplexers();
         for (position, Named { call, rule }) in named.iter().enumerate() {
@@ -185,7 +185,7 @@ impl Abi {
     }
 
     /// What the first argument of a multiplexer must be so that the call is meant; 0 for a call of its own.
-    fn selector(&self, call: Syscall, number: u32) -> u32 {
+    pub(crate) fn selector(&self, call: Syscall, number: u32) -> u32 {
         match call.multiplexed() {
             Some(Multiplexed::Socketcall(selector) | Multiplexed::Ipc(selector))
                 if call.number(self.architecture) != Some(number) =>
@@ -193,6 +193,14 @@ impl Abi {
                 selector
             }
             _ => 0,
+        }
+    }
+
+    /// The highest number that the profile names where `number` is.
+    pub(crate) const fn newest_of(&self, number: u32) -> Option<u32> {
+        match self.newest_private {
+            Some(newest) if self.is_private(number) => Some(newest),
+            _ => self.newest,
         }
     }
 
@@ -378,7 +386,7 @@ impl Wish {
 }
 
 /// The conditions of a rule as they can be asked of a call.
-fn asked(conditions: &[Condition], selector: u32, wide: bool) -> Vec<Condition> {
+pub(crate) fn asked(conditions: &[Condition], selector: u32, wide: bool) -> Vec<Condition> {
     let selects = (selector != 0).then_some(Condition {
         argument: 0,
         operator: Operator::Equal,

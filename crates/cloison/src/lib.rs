@@ -45,12 +45,14 @@
 //! | [`state`] | the directory of one container |
 //! | [`checkpoint`] | checkpoint and restore, by CRIU |
 //! | [`console`] | the caller's terminal in a foreground `run` |
+//! | [`explain`] | what a seccomp profile says of a system call |
 //! | [`features`] | what this runtime can do, as engines ask for it |
 //! | [`id`], [`signal`], [`errno`] | names of containers, signals by name, how an errno reads |
 
 pub mod checkpoint;
 pub mod console;
 pub mod errno;
+pub mod explain;
 pub mod features;
 pub mod id;
 pub mod init;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use cloison::explain::explain_file;
 use cloison::lifecycle::{self, Recording, Runtime};
 
 use super::run::Run;
@@ -21,8 +22,20 @@ pub(crate) struct Seccomp {
 
 #[derive(Debug, Subcommand)]
 enum SeccompCommand {
+    /// say which rule of a profile decides about a system call, and why
+    Explain(Explain),
     /// run a container, and write the least profile under which it runs
     Record(Record),
+}
+
+#[derive(Debug, Args)]
+struct Explain {
+    /// File with a profile: a config.json, or what would stand at its linux.seccomp
+    #[arg(value_name = "FILE", value_parser = path())]
+    file: PathBuf,
+    /// Name of a system call [default: all of them]
+    #[arg(value_name = "SYSCALL")]
+    call: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -47,8 +60,16 @@ impl Seccomp {
     /// Does what the second word says.
     pub(crate) fn run(self, runtime: &Runtime) -> Result<ExitCode, Error> {
         match self.command {
+            SeccompCommand::Explain(command) => command.run(),
             SeccompCommand::Record(command) => command.run(runtime),
         }
+    }
+}
+
+impl Explain {
+    /// Prints what the profile says.
+    fn run(self) -> Result<ExitCode, Error> {
+        print(explain_file(&self.file, self.call.as_deref())?.as_bytes())
     }
 }
 
