@@ -207,7 +207,7 @@ impl<'a> Init<'a> {
                 program::reset_affinity(kernel);
                 Ok(())
             }
-            Action::Scheduler(attr) => kernel.sched_setattr(attr).doing(|| "sched_setattr"),
+            Action::Scheduler(attr) => program::scheduler(kernel, attr),
             Action::IoPriority(class, level) => kernel.ioprio_set(*class, *level).doing(|| "ioprio_set"),
             Action::Personality(persona) => kernel.personality(*persona).doing(|| "personality"),
             Action::MemoryPolicy(policy) => kernel.set_mempolicy(policy).doing(|| "set_mempolicy"),
@@ -269,6 +269,9 @@ impl<'a> Init<'a> {
     fn launch(self) -> Result<Never, Error> {
         let own = self.arrival.env.into_iter().chain(self.home).collect();
         let env = program::environment(&self.program.env, own);
+        if self.inherited.container.is_some() {
+            log::debug!("setns_init: about to exec");
+        }
         let launch = program::launch(self.program, self.candidates, env, self.inherited)?;
         Err(Error::Call { doing: "launching the program".to_owned(), errno: self.kernel.launch(launch) })
     }

@@ -40,6 +40,8 @@ pub(super) struct Arrival {
 
 /// Runs the new process's side of a plan. Comes back only if it fails.
 pub fn join(kernel: &dyn Kernel, plan: &ExecPlan, inherited: &Inheritance<'_>) -> Failure {
+    // How far it has come is told in the words of runc, which people look for in a log.
+    log::debug!("child process in init()");
     create::carry_out(kernel, &plan.newcomer, &plan.program, inherited)
 }
 

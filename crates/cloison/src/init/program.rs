@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cloison_linux::launch::{Handshake, Launch, LaunchProgram, Wait};
+use cloison_linux::schedule::SchedAttr;
 use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags};
 
 use super::channel::{self, ToInit};
@@ -57,6 +58,18 @@ pub(super) fn reset_affinity(kernel: &dyn Kernel) {
     if let Err(errno) = kernel.reset_affinity() {
         log::debug!("the CPU affinity stays as it is: {errno}");
     }
+}
+
+/// The CPU scheduler's settings. The kernel has one errno for a right that is missing, and for CPUs that are: a deadline is a promise
+/// about all of them (`sched_setattr(2)`).
+pub(super) fn scheduler(kernel: &dyn Kernel, attr: &SchedAttr) -> Result<(), Error> {
+    const SCHED_DEADLINE: u32 = 6;
+    kernel.sched_setattr(attr).doing(|| match attr.policy {
+        SCHED_DEADLINE => {
+            "sched_setattr (with SCHED_DEADLINE, a process scheduler can't be used together with AllowedCPUs)"
+        }
+        _ => "sched_setattr",
+    })
 }
 
 /// The standard streams belong to the user, who could not open them again (`/dev/stdout`) otherwise. Not the null device, which

@@ -143,6 +143,8 @@ impl Admission {
         let plan = ExecPlan::new(spec, asked, id, options.preserve_fds, &facts)?;
         preserved::check(plan.program.preserve_fds)?;
         if log::log_enabled!(log::Level::Debug) {
+            // How far it has come is told in the words of runc, which people look for in a log.
+            log::debug!("nsexec container setup");
             plan.to_string().lines().for_each(|line| log::debug!("planned: {line}"));
         }
         let any_cgroup = options.cgroup.is_empty();
@@ -161,9 +163,12 @@ impl Admission {
                 ExecAction::Hide => {
                     kernel.set_dumpable(false).doing("hiding the runtime from other processes")?;
                 }
-                ExecAction::Affinity(cpus) => kernel
-                    .sched_setaffinity(cpus)
-                    .doing(format!("error setting initial CPU affinity to {cpus:?}"))?,
+                ExecAction::Affinity(cpus) => {
+                    kernel
+                        .sched_setaffinity(cpus)
+                        .doing(format!("error setting initial CPU affinity to {cpus:?}"))?;
+                    log::debug!("nsexec: affinity: {}", mask(cpus));
+                }
                 ExecAction::EnterForChildren(kinds) => self.enter_for_children(kernel, *kinds)?,
                 ExecAction::Clone { by_go_between } => return self.clone_process(kernel, *by_go_between),
                 ExecAction::Await => {}
@@ -269,6 +274,16 @@ fn not_started(cgroup: &Record, errno: Errno) -> Error {
         }
         _ => Error::Call { doing: "starting the process".to_owned(), errno },
     }
+}
+
+/// CPUs as one number, the lowest bit of which is the first.
+fn mask(cpus: &[u32]) -> String {
+    let mut digits = vec![0_u8; cpus.iter().max().map_or(1, |highest| *highest as usize / 4 + 1)];
+    for cpu in cpus {
+        digits[*cpu as usize / 4] |= 1 << (cpu % 4);
+    }
+    let digits = digits.iter().rev().map(|digit| format!("{digit:x}"));
+    format!("0x{}", digits.collect::<String>())
 }
 
 fn read_document(path: &Path) -> Result<(PathBuf, Process), Error> {
@@ -434,6 +449,24 @@ impl Drop for Newcomer<'_> {
             && errno != Errno::CHILD
         {
             log::debug!("waiting for the killed process: {errno}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_print_as_a_mask() {
+        for (cpus, expected) in [
+            (&[0][..], "0x1"),
+            (&[1], "0x2"),
+            (&[0, 1], "0x3"),
+            (&[3, 4], "0x18"),
+            (&[64], "0x10000000000000000"),
+        ] {
+            assert_eq!(mask(cpus), expected);
         }
     }
 }

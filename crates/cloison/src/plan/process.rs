@@ -136,9 +136,9 @@ impl Program {
     pub fn describe(&self, failure: launch::Failure, waits: bool) -> String {
         match failure.at {
             launch::FailedAt::Program(_) => {
-                let name =
-                    self.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                format!("exec: {name:?}: {}", Text(failure.errno))
+                // Without quotation marks, as `runc` tells what `execve` itself refuses.
+                let name = self.args.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+                format!("exec {name}: {}", Text(failure.errno))
             }
             at => {
                 let steps = if waits {
