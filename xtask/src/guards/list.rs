@@ -2,6 +2,7 @@
 
 use super::{Change, Guard};
 
+const ASKED: &str = "crates/cloison/src/plan/exec/asked.rs";
 const CREATE: &str = "crates/cloison/src/init/create.rs";
 const FILE: &str = "crates/cloison-linux/src/file.rs";
 const MOUNT: &str = "crates/cloison/src/init/rootfs/mount.rs";
@@ -156,6 +157,45 @@ pub(super) const GUARDS: &[Guard] = &[
             new: "let inheritable = set(&wanted.permitted);",
         }],
         tests: &["capabilities::each_set_is_its_own"],
+    },
+    Guard {
+        hole: "CVE-2026-30892: half of a number is an id of exec",
+        without: &[Change {
+            file: ASKED,
+            old: "text.parse().ok().filter(|id| digits && *id != u32::MAX)",
+            new: "{ let _ = digits; Some(text.parse().unwrap_or(0)) }",
+        }],
+        tests: &["exec::a_user_that_is_not_two_numbers_is_refused_and_never_taken_for_root"],
+    },
+    Guard {
+        hole: "CVE-2016-9962: a process that joins can be looked into",
+        without: &[
+            Change {
+                file: "crates/cloison/src/lifecycle/exec.rs",
+                old: "kernel.set_dumpable(false).doing(\"hiding the runtime from other processes\")?;",
+                new: "",
+            },
+            Change {
+                file: CREATE,
+                old: "Action::HideInit => kernel.set_dumpable(false).doing(|| \"hiding the init from other processes\"),",
+                new: "Action::HideInit => kernel.set_dumpable(true).doing(|| \"hiding the init from other processes\"),",
+            },
+        ],
+        tests: &["exec::a_process_that_joins_cannot_be_looked_into"],
+    },
+    Guard {
+        hole: "CVE-2022-29162: capabilities that exec adds are inheritable",
+        without: &[Change {
+            file: ASKED,
+            old: "    if !sets.inheritable.is_empty() {",
+            new: "    if true {\n        sets.inheritable.push(name.clone());",
+        }],
+        tests: &["exec_process::capabilities_are_added_but_never_inheritable"],
+    },
+    Guard {
+        hole: "CVE-2026-47262: a file of users without an end is read",
+        without: &[Change { file: PROGRAM, old: "const MAX_PASSWD: usize = 4 << 20;", new: "const MAX_PASSWD: usize = usize::MAX;" }],
+        tests: &["process::a_passwd_that_never_ends_is_no_error"],
     },
     Guard {
         hole: "a pipe or a device in place of passwd is opened",
