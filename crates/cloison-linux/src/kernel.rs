@@ -11,6 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, StatFs};
 use rustix::mount::{FsMountFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+use crate::command::{Command, Finished};
 use crate::launch::Launch;
 use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
@@ -68,13 +69,15 @@ pub trait Kernel {
     fn join_session_keyring(&self, name: &CStr) -> Result<i32>;
     /// Widens the permissions of a keyring: `KEYCTL_DESCRIBE`, then `KEYCTL_SETPERM` of `(old & and) | or`.
     fn keyring_permissions(&self, serial: i32, and: u32, or: u32) -> Result<()>;
-    /// `umask(2)`.
-    fn umask(&self, mask: u32);
+    /// `umask(2)`; gives the mask from before.
+    fn umask(&self, mask: u32) -> u32;
     /// `setresuid`, `setresgid` to one id each and `setgroups` to none (if `drop_groups`), as the first
     /// process of a user namespace does.
     fn become_ids(&self, uid: u32, gid: u32, drop_groups: bool) -> Result<()>;
     /// `setfsuid(2)` and `setfsgid(2)`: the identity for file access alone.
     fn set_fs_ids(&self, uid: u32, gid: u32);
+    /// Runs a program of the host to its end; see [`command::run`](crate::command::run).
+    fn run_command(&self, command: &Command<'_>) -> Result<Finished>;
     /// Everything between "ready" and the container's program; see [`Launch`]. Gives back only an error.
     fn launch(&self, launch: Launch) -> rustix::io::Errno;
 

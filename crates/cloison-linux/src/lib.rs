@@ -29,6 +29,7 @@
 //! | [`kernel`] | the trait [`Kernel`] |
 //! | [`fake`] | a kernel that records, answers as it was told, and fails on demand |
 //! | [`process`] | `clone3`, pidfds, waiting, start times, identity |
+//! | [`command`] | programs of the host that are run to their end |
 //! | [`signals`] | blocking, `signalfd`, numbers |
 //! | [`namespace`] | the eight kinds of namespace |
 //! | [`mount`] | the mount API by descriptors |
@@ -51,6 +52,7 @@
 
 pub mod bpf;
 pub mod capability;
+pub mod command;
 pub mod fake;
 pub mod file;
 pub mod kernel;

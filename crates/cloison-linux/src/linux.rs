@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+use crate::command::{self, Command, Finished};
 use crate::kernel::{Kernel, Result};
 use crate::launch::{self, Launch};
 use crate::mount::{self, MountAttr};
@@ -99,8 +100,8 @@ impl Kernel for Linux {
         keyring::keyring_permissions(serial, and, or)
     }
 
-    fn umask(&self, mask: u32) {
-        rustix::process::umask(Mode::from_raw_mode(mask));
+    fn umask(&self, mask: u32) -> u32 {
+        rustix::process::umask(Mode::from_raw_mode(mask)).as_raw_mode()
     }
 
     fn become_ids(&self, uid: u32, gid: u32, drop_groups: bool) -> Result<()> {
@@ -109,6 +110,10 @@ impl Kernel for Linux {
 
     fn set_fs_ids(&self, uid: u32, gid: u32) {
         process::set_fs_ids(uid, gid);
+    }
+
+    fn run_command(&self, command: &Command<'_>) -> Result<Finished> {
+        command::run(command)
     }
 
     fn launch(&self, launch: Launch) -> Errno {

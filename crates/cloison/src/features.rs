@@ -29,7 +29,7 @@ pub struct Features {
     pub oci_version_min: &'static str,
     /// The newest runtime-spec of which every field is known.
     pub oci_version_max: &'static str,
-    /// The kinds of hooks that are run, in that order; none yet, since a configuration with hooks is refused.
+    /// The kinds of hooks that are run, in that order.
     pub hooks: &'static [&'static str],
     /// The mount options that are not handed to the file system, sorted.
     pub mount_options: &'static [&'static str],
@@ -143,7 +143,7 @@ pub fn features() -> Features {
     Features {
         oci_version_min: OLDEST_VERSION,
         oci_version_max: NEWEST_VERSION,
-        hooks: &[],
+        hooks: &["prestart", "createRuntime", "createContainer", "poststart", "poststop"],
         // Without `idmap` and `ridmap`, which are told as an extension.
         mount_options: &MOUNT_OPTIONS,
         linux: Linux {
@@ -194,7 +194,8 @@ fn filters() -> Seccomp {
 
 /// Annotations that other runtimes act on, and that this one may act on one day: an engine that lets strangers set annotations
 /// must not become unsafe by an update.
-const UNSAFE_ANNOTATIONS: &[&str] = &["org.criu.config", "org.systemd.property.", "run.oci."];
+const UNSAFE_ANNOTATIONS: &[&str] =
+    &["org.cloison.hooks.", "org.criu.config", "org.systemd.property.", "run.oci."];
 
 fn sorted(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     let mut names: Vec<_> = names.collect();

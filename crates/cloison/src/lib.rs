@@ -42,6 +42,7 @@
 //! | [`plan`] | what will be done, as data: a pure function of the configuration, the options and the machine |
 //! | [`lifecycle`] | the host's side: one file a verb |
 //! | [`init`] | the container's side: from `clone3` to `execve` |
+//! | [`hook`] | running a hook, and judging its end |
 //! | [`state`] | the directory of one container |
 //! | [`checkpoint`] | checkpoint and restore, by CRIU |
 //! | [`console`] | the caller's terminal in a foreground `run` |
@@ -54,6 +55,7 @@ pub mod console;
 pub mod errno;
 pub mod explain;
 pub mod features;
+pub mod hook;
 pub mod id;
 pub mod init;
 pub mod lifecycle;

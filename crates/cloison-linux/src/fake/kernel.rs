@@ -12,6 +12,7 @@ use rustix::mount::{FsMountFlags, MountAttrFlags, MountFlags, MountPropagationFl
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::Fake;
+use crate::command::{Command, Finished, Outcome};
 use crate::kernel::{Kernel, Result};
 use crate::launch::Launch;
 use crate::mount::MountAttr;
@@ -144,9 +145,10 @@ impl Kernel for Fake {
         Ok(())
     }
 
-    fn umask(&self, mask: u32) {
+    fn umask(&self, mask: u32) -> u32 {
         // A call that cannot fail.
         let _ = self.call(format!("umask({mask:#o})"));
+        0o027
     }
 
     fn become_ids(&self, uid: u32, gid: u32, drop_groups: bool) -> Result<()> {
@@ -157,6 +159,17 @@ impl Kernel for Fake {
     fn set_fs_ids(&self, uid: u32, gid: u32) {
         // A call that cannot fail.
         let _ = self.call(format!("set_fs_ids({uid}, {gid})"));
+    }
+
+    /// Ends at once, with the status that [`set_status`](Fake::set_status) gave.
+    fn run_command(&self, command: &Command<'_>) -> Result<Finished> {
+        let place = command.directory.map_or_else(|| "the caller's directory".to_owned(), |fd| self.name(fd));
+        let mask =
+            command.umask.map_or_else(|| "the caller's umask".to_owned(), |mask| format!("umask {mask:#o}"));
+        let input = String::from_utf8_lossy(command.input).into_owned();
+        asked!(self, "run_command", debug(command.path), debug(command.args), place, mask, input);
+        let outcome = Outcome::Ended(Ending::Exited(self.state().status));
+        Ok(Finished { outcome, stdout: Vec::new(), stderr: b"the fake's last words\n".to_vec() })
     }
 
     /// Where it was not told to fail, it gives `ECANCELED`, since it must come back.

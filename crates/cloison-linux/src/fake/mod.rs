@@ -71,6 +71,7 @@ struct State {
     processes: i32,
     sockets: usize,
     be_child: bool,
+    status: i32,
 }
 
 impl Fake {
@@ -167,6 +168,11 @@ impl Fake {
     /// process can have.
     pub fn be_child(&self) {
         self.state().be_child = true;
+    }
+
+    /// What the programs exit with that `run_command` runs. Without, it is 0.
+    pub fn set_status(&self, status: i32) {
+        self.state().status = status;
     }
 
     fn state(&self) -> RefMut<'_, State> {

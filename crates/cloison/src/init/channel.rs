@@ -17,6 +17,8 @@ pub enum ToInit {
     Mapped,
     /// The state is saved: go on to the program, or wait for `start`.
     Committed,
+    /// The host's side has run its hooks.
+    HooksRun,
     /// Start the program.
     Start,
     /// The filter's listener is with the one who answers.
@@ -24,13 +26,14 @@ pub enum ToInit {
 }
 
 impl ToInit {
-    const ALL: [Self; 4] = [Self::Mapped, Self::Committed, Self::Start, Self::Listening];
+    const ALL: [Self; 5] = [Self::Mapped, Self::Committed, Self::HooksRun, Self::Start, Self::Listening];
 
     /// What is sent for it.
     pub(super) fn byte(self) -> u8 {
         match self {
             Self::Mapped => b'm',
             Self::Committed => b'c',
+            Self::HooksRun => b'h',
             Self::Start => b's',
             Self::Listening => seccomp::LISTENING,
         }
@@ -56,6 +59,8 @@ pub enum FromInit {
     Process(OwnedFd),
     /// The master of the container's terminal.
     Terminal(OwnedFd),
+    /// The mounts are made, and the root is still the host's: the time of the host's hooks.
+    Mounted,
     /// Everything is made; only the program is missing.
     Ready,
     /// The number that the init's listener has, of calls that its filter tells of.
@@ -72,6 +77,7 @@ const PROCESS: u8 = b'p';
 const TERMINAL: u8 = b't';
 /// Said by the launch.
 pub(super) const READY: u8 = b'r';
+const MOUNTED: u8 = b'M';
 const FAILED: u8 = b'f';
 
 /// Fills a failure up so that it is never as short as a report of the launch, which has no first byte of its own.
@@ -112,6 +118,11 @@ impl FromInit {
         kernel.send(socket, &[PROCESS], Some(pidfd.as_fd()))
     }
 
+    /// Tells that it is time for the host's hooks.
+    pub fn send_mounted(kernel: &dyn Kernel, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        kernel.send(socket, &[MOUNTED], None)
+    }
+
     /// Tells what has failed.
     pub fn send_failure(kernel: &dyn Kernel, socket: BorrowedFd<'_>, failure: &Failure) -> Result<(), Errno> {
         let mut bytes = vec![FAILED];
@@ -148,6 +159,7 @@ impl FromInit {
         match (bytes.first(), fd) {
             (None, _) => Ok(Self::End),
             (Some(&READY), _) => Ok(Self::Ready),
+            (Some(&MOUNTED), _) => Ok(Self::Mounted),
             (Some(&TERMINAL), Some(fd)) => Ok(Self::Terminal(fd)),
             (Some(&PROCESS), Some(fd)) => Ok(Self::Process(fd)),
             (Some(&FAILED), _) => {
@@ -295,7 +307,7 @@ mod tests {
                 Ok(FromInit::LaunchFailed(_)) => proptest::prop_assert_eq!(bytes.len(), 8),
                 Ok(FromInit::Listener(_)) => proptest::prop_assert_eq!(bytes.len(), 4),
                 Ok(FromInit::End) => proptest::prop_assert!(false, "there is a message"),
-                Ok(FromInit::Ready | FromInit::Failed(_)) | Err(Errno::PROTO) => {}
+                Ok(FromInit::Ready | FromInit::Mounted | FromInit::Failed(_)) | Err(Errno::PROTO) => {}
                 Err(errno) => proptest::prop_assert!(false, "{}", errno),
             }
         }

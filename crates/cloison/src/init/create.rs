@@ -7,14 +7,17 @@ use std::rc::Rc;
 
 use cloison_linux::{Errno, Kernel, Mode, OFlags, namespace::NamespaceFlags};
 
-use super::channel::{Failure, ToInit};
+use super::channel::{Failure, FromInit, ToInit};
 use super::error::{Doing, Error};
 use super::exec::{self, Container};
 use super::rootfs::{Root, console, device, hide, mount, pivot};
 use super::{program, security};
+use crate::hook::{self, Place};
 use crate::plan::action::{Action, Step};
 use crate::plan::exec::Joining;
+use crate::plan::hooks::Hook;
 use crate::plan::{Plan, Program};
+use crate::state::Status;
 
 /// What the init inherits from the runtime.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Inheritance<'a> {
     pub sources: &'a [(usize, OwnedFd)],
     /// What the program waits for; none if it runs at once.
     pub start: Option<Start<'a>>,
+    /// Where the output of hooks goes, if it is not kept for an error.
+    pub hook_outputs: [Option<BorrowedFd<'a>>; 2],
     /// The sealed code of the launch.
     pub pad: Option<BorrowedFd<'a>>,
     /// The container to join, for a process that is not its first one.
@@ -82,6 +87,8 @@ struct Init<'a> {
     inherited: &'a Inheritance<'a>,
     /// What is known on the way into a container.
     arrival: exec::Arrival,
+    /// The runtime's own mask of modes.
+    umask: u32,
     root: Option<Root<'a>>,
     /// Sources of bind mounts that were opened with the runtime's ids, each for the mount of this number.
     reached: Vec<(usize, OwnedFd)>,
@@ -102,9 +109,9 @@ enum Never {}
 
 impl<'a> Init<'a> {
     fn new(kernel: &'a dyn Kernel, program: &'a Program, inherited: &'a Inheritance<'a>) -> Self {
-        // Modes are meant as they stand in the plan; the container's own mask is set by its step.
-        kernel.umask(0);
         Self {
+            // Modes are meant as they stand in the plan; the container's own mask is set by its step.
+            umask: kernel.umask(0),
             kernel,
             program,
             inherited,
@@ -161,6 +168,8 @@ impl<'a> Init<'a> {
                 device::link(kernel, root(self.root.as_ref())?, &mut self.devices, target, path, *replace)
             }
 
+            Action::AwaitHooks => self.await_hooks(),
+            Action::Hook(hook) => self.hook(hook),
             Action::PivotRoot { host_may_be_shared } => {
                 pivot::pivot(kernel, root(self.root.as_ref())?, *host_may_be_shared)
             }
@@ -193,13 +202,7 @@ impl<'a> Init<'a> {
             }
             Action::Hostname(name) => kernel.sethostname(name).doing(|| "sethostname"),
             Action::Domainname(name) => kernel.setdomainname(name).doing(|| "setdomainname"),
-            Action::Sysctl(key, value) => {
-                let procfs = match &self.procfs {
-                    Some(procfs) => procfs,
-                    None => self.procfs.insert(security::private_procfs(kernel)?),
-                };
-                security::sysctl(kernel, procfs, key, value)
-            }
+            Action::Sysctl(key, value) => security::sysctl(kernel, self.procfs()?, key, value),
             Action::ReadOnlyPath(path) => hide::read_only(kernel, root(self.root.as_ref())?, path),
             Action::MaskPaths(paths) => hide::mask(kernel, root(self.root.as_ref())?, paths),
 
@@ -230,6 +233,14 @@ impl<'a> Init<'a> {
         exec::carry_out(self.kernel, step, self.inherited, &mut self.arrival, &mut self.root)
     }
 
+    /// Our own procfs.
+    fn procfs(&mut self) -> Result<&OwnedFd, Error> {
+        match &mut self.procfs {
+            Some(procfs) => Ok(procfs),
+            none => Ok(none.insert(security::private_procfs(self.kernel)?)),
+        }
+    }
+
     /// What cannot be opened now may be there or within reach later, and is an error only then.
     fn reach(&mut self, sources: &[(usize, PathBuf)]) {
         for (number, path) in sources {
@@ -246,6 +257,30 @@ impl<'a> Init<'a> {
             Some(_) => Ok(()),
             None => Err(Error::Orphaned),
         }
+    }
+
+    /// The host's side has its hooks while the root is not yet changed.
+    fn await_hooks(&self) -> Result<(), Error> {
+        FromInit::send_mounted(self.kernel, self.inherited.channel)
+            .doing(|| "telling the runtime of the mounts")?;
+        match ToInit::receive(self.kernel, self.inherited.channel)
+            .doing(|| "waiting for the runtime's hooks")?
+        {
+            Some(_) => Ok(()),
+            None => Err(Error::Orphaned),
+        }
+    }
+
+    /// In the root file system that is to be, with the mask that the runtime came with.
+    fn hook(&self, hook: &Hook) -> Result<(), Error> {
+        let place = Place {
+            directory: Some(root(self.root.as_ref())?.fd()),
+            umask: Some(self.umask),
+            outputs: self.inherited.hook_outputs,
+            no_longer_than: None,
+        };
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        Ok(hook::run(self.kernel, hook, Status::Creating, Some(own), &place)?)
     }
 
     fn mount(&mut self, step: &Step<Action>) -> Result<(), Error> {

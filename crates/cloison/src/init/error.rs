@@ -44,6 +44,9 @@ pub enum Error {
         /// Why not.
         errno: Errno,
     },
+    /// A hook failed.
+    #[error(transparent)]
+    Hook(#[from] crate::hook::Error),
     /// The runtime is gone; nobody waits for this container.
     #[error("the runtime has ended before the container was made")]
     Orphaned,
@@ -60,6 +63,7 @@ impl Error {
             Self::Call { errno, .. } | Self::Mount { errno, .. } | Self::Program { errno, .. } => {
                 Some(*errno)
             }
+            Self::Hook(error) => error.errno(),
             Self::NotInPath { .. } => Some(Errno::NOENT),
             Self::Refused(_) | Self::Orphaned => None,
         }

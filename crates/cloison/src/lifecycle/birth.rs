@@ -14,7 +14,8 @@ use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, 
 use super::delete::destroy;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
-use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, preserved, sources};
+use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, preserved, sources};
+use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
 use crate::plan::action::{Action, HostAction, IdMapping};
@@ -93,7 +94,10 @@ impl Conception {
             cgroup: cgroup.clone(),
             own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
             no_new_keyring: options.no_new_keyring,
-            hooks: LaterHooks::default(),
+            hooks: LaterHooks {
+                poststart: !spec.hooks.poststart.is_empty(),
+                poststop: !spec.hooks.poststop.is_empty(),
+            },
             streams: crate::checkpoint::external::stream_names(),
         };
         Ok(Self { plan, config, cgroup, state, recorder: None })
@@ -154,6 +158,8 @@ pub(super) struct Birth<'k> {
     claim: Option<Claim>,
     state: State,
     init: Option<FirstBorn>,
+    /// Where the output of hooks goes.
+    hook_outputs: OpenOutputs,
     /// The master of the container's terminal.
     pub(super) terminal: Option<OwnedFd>,
     /// The pid file, once it is written.
@@ -241,6 +247,7 @@ impl<'k> Birth<'k> {
             claim: None,
             state,
             init: None,
+            hook_outputs: OpenOutputs::default(),
             terminal: None,
             pid_file: None,
             committed: false,
@@ -274,6 +281,8 @@ impl<'k> Birth<'k> {
     /// Takes what CRIU has restored.
     pub(super) fn take(&mut self, init: FirstBorn, terminal: Option<OwnedFd>) {
         (self.init, self.terminal) = (Some(init), terminal);
+        // The program goes on, and does not begin.
+        self.state.hooks.poststart = false;
     }
 
     /// The container's cgroup.
@@ -319,6 +328,19 @@ impl<'k> Birth<'k> {
                 HostAction::RaiseLimit(resource, hard) => {
                     let raised = self.raise_limit(*resource, *hard);
                     self.unless_the_init_died(raised)?;
+                }
+                HostAction::OpenHookOutputs(outputs) => {
+                    self.hook_outputs = OpenOutputs::open(self.kernel, outputs)?;
+                }
+                HostAction::AwaitMounts => self.wait_for_mounts()?,
+                HostAction::Hook(hook) => {
+                    let FirstBorn { pid, pidfd, .. } = self.first_born()?;
+                    let init = (pid.as_raw_nonzero().get(), pidfd.as_fd());
+                    hooks::run_at_creation(self.kernel, hook, init, &self.hook_outputs)?;
+                }
+                HostAction::LetInitGoOn => {
+                    let told = ToInit::HooksRun.send(self.kernel, self.first_born()?.channel()?);
+                    self.unless_the_init_died(told.doing("telling the init that the hooks have run"))?;
                 }
                 HostAction::AwaitInit => {
                     self.wait_until_ready()?;
@@ -387,6 +409,7 @@ impl<'k> Birth<'k> {
                 .map(|(listener, mark)| Start { listener: listener.as_fd(), mark: mark.as_fd() }),
             pad: pad.as_ref().map(AsFd::as_fd),
             container: None,
+            hook_outputs: self.hook_outputs.as_fds(),
         };
         let user = self.plan.container.iter().find_map(|step| match &step.action {
             Action::JoinNamespace(NamespaceFlags::USER, path) => Some(path.as_path()),
@@ -462,6 +485,13 @@ impl<'k> Birth<'k> {
         let raised = self.kernel.prlimit(Some(self.first_born()?.pid), resource, limit);
         raised
             .doing(format!("error setting rlimits for ready process: raising the hard limit of {resource:?}"))
+    }
+
+    fn wait_for_mounts(&mut self) -> Result<(), Error> {
+        match FromInit::receive(self.kernel, self.first_born()?.channel()?) {
+            Ok(FromInit::Mounted) => Ok(()),
+            other => Err(self.unexpected(other)),
+        }
     }
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
@@ -568,6 +598,8 @@ impl<'k> Birth<'k> {
     /// Takes the container away again: kills and reaps the init, removes the pid file, the cgroup and the state directory.
     fn undo(&mut self) -> Result<(), Error> {
         self.committed = true;
+        // Where there was no first process yet, no hook has run that others would have to undo.
+        self.state.hooks.poststop &= self.init.is_some();
         if let Some(path) = self.pid_file.take() {
             super::pid_file::remove(&path);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::first_process::{FirstProcess, kernel_signal};
 use super::kill::let_die;
-use super::{Error, Runtime, store_with};
+use super::{Error, Runtime, hooks, store_with};
 use crate::id::ContainerId;
 use crate::signal::Signal;
 use crate::state::{Container, State, Status, Store};
@@ -58,7 +58,13 @@ pub(super) fn destroy(container: Container, state: &State) -> Result<(), Error> 
         log::debug!("what cannot be killed stops the removal of the cgroup: {error}");
     }
     cgroup.remove()?;
-    Ok(container.remove()?)
+    let hooks = hooks::poststop(&container, state);
+    container.remove()?;
+    // Nobody else can find the container any more, so that they run once.
+    if let Some(hooks) = hooks {
+        hooks.run_all(Status::Stopped);
+    }
+    Ok(())
 }
 
 /// Locks the container. If another command has it, `force` does not wait for that to finish in its own time: a `create` whose hook
@@ -81,7 +87,8 @@ fn interrupt(store: &Store, id: &ContainerId) -> Result<(), Error> {
     Ok(state.cgroup.cgroup().kill_all(kernel_signal(Signal::KILL))?)
 }
 
-fn end_first_process(state: &State) -> Result<(), Error> {
+/// Kills the container's first process, and waits for its end.
+pub(super) fn end_first_process(state: &State) -> Result<(), Error> {
     let Some(process) = state.init.as_ref().map(FirstProcess::open).transpose()?.flatten() else {
         return Ok(());
     };

@@ -45,6 +45,9 @@ pub enum Error {
     /// The command line asks for what this version cannot do.
     #[error("{0} not supported by this version of cloison")]
     Unsupported(&'static str),
+    /// A hook failed.
+    #[error(transparent)]
+    Hook(#[from] crate::hook::Error),
     /// A step on the container's side failed.
     #[error("unable to start container process")]
     Init(#[source] Failure),

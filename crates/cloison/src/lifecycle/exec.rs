@@ -218,6 +218,7 @@ impl Admission {
             cgroup: &tasks,
             sources: &[],
             start: None,
+            hook_outputs: [None, None],
             pad: pad.as_ref().map(AsFd::as_fd),
             container: Some(Container {
                 first: self.first.as_fd(),

@@ -1,7 +1,6 @@
 //! Who answers the calls that a filter tells of: gets the filter's listener, and is told whose it is
 //! ([config-linux.md](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config-linux.md#seccomp), "The container process state").
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -14,7 +13,7 @@ use super::error::Doing as _;
 use crate::init::channel::ToInit;
 use crate::plan::seccomp::Listener;
 use crate::spec::NEWEST_VERSION;
-use crate::state::{State, Status};
+use crate::state::{ContainerState, State, Status};
 
 /// The name that runtime-spec gives the descriptor.
 const NAME: &str = "seccompFd";
@@ -31,19 +30,6 @@ struct ContainerProcessState<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     metadata: &'a str,
     state: ContainerState<'a>,
-}
-
-/// `State` of runtime-spec.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ContainerState<'a> {
-    oci_version: &'a str,
-    id: &'a str,
-    status: Status,
-    pid: i32,
-    bundle: &'a str,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
 }
 
 /// Who has a listener, and in which container.
@@ -90,14 +76,7 @@ fn told(to: &Listener, from: &Filtered<'_>) -> Vec<u8> {
         fds: [NAME],
         pid: number(from.pid),
         metadata: &to.metadata,
-        state: ContainerState {
-            oci_version: &from.state.oci_version,
-            id: from.state.id.as_str(),
-            status: from.status,
-            pid: number(from.init),
-            bundle: &from.state.bundle,
-            annotations: &from.state.annotations,
-        },
+        state: ContainerState::of(from.state, from.status, from.init),
     };
     serde_json::to_vec(&told).expect("texts and numbers are JSON")
 }
@@ -112,6 +91,8 @@ fn reach(to: &Listener) -> Result<OwnedFd, Unreachable> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::state::testing::{Sleeper, a_state};
 

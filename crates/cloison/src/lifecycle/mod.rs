@@ -14,6 +14,7 @@ mod events;
 mod exec;
 mod first_process;
 mod foreground;
+mod hooks;
 mod kill;
 mod limits;
 mod list;

@@ -6,10 +6,10 @@ use cloison_linux::Linux;
 use cloison_linux::process;
 use cloison_linux::signals::{self, SignalFd, SignalSet};
 
-use super::birth::{Begin, Birth, Conception};
+use super::birth::{Begin, Birth, Conception, FirstBorn};
 use super::delete::destroy;
 use super::error::Doing as _;
-use super::{Error, RunOptions, Runtime, console, foreground};
+use super::{Error, RunOptions, Runtime, console, foreground, hooks, pid_file};
 use crate::console::Relay;
 use crate::state::{self, State, Store};
 
@@ -28,6 +28,7 @@ pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
         console::hand_over(&options.create, &mut birth)?;
         birth.commit(options.create.pid_file.as_deref())?;
         birth.wait_until_running()?;
+        poststart(runtime, options, birth)?;
         return Ok(0);
     }
     prepare_to_attend(options, conception.plan.terminal)?;
@@ -70,7 +71,7 @@ pub(super) fn attend(
     let relay = birth.terminal.take().map(Relay::begin).transpose()?;
     birth.commit(options.create.pid_file.as_deref())?;
     birth.wait_until_running()?;
-    let (first, state) = birth.release()?;
+    let (first, state) = poststart(runtime, options, birth)?;
     let ending = foreground::wait_for(first.pid, first.pidfd.as_fd(), signals, relay);
     // After an error nobody waits for the container any more.
     if (ending.is_err() || !options.keep)
@@ -80,6 +81,27 @@ pub(super) fn attend(
         log::error!("something of the container was left behind, `delete --force` removes it: {error}");
     }
     Ok(u8::try_from(ending?.exit_code()).unwrap_or(u8::MAX))
+}
+
+/// Lets other commands at the container, and runs its `poststart` hooks. If one of them fails, the container is taken away.
+fn poststart(runtime: &Runtime, options: &RunOptions, birth: Birth<'_>) -> Result<(FirstBorn, State), Error> {
+    let (first, state) = birth.release()?;
+    let run = || {
+        let view = Store::at(&runtime.root)?.open_unlocked(&state.id)?;
+        hooks::poststart(&view, &state)
+    };
+    if state.hooks.poststart
+        && let Err(error) = run()
+    {
+        if let Some(path) = &options.create.pid_file {
+            pid_file::remove(path);
+        }
+        if let Err(error) = remove(runtime, &state) {
+            log::warn!("after the failure something was left behind, `delete --force` removes it: {error}");
+        }
+        return Err(error);
+    }
+    Ok((first, state))
 }
 
 /// Removes the container, if it is still the one that ran here: its name may have been given to another since.

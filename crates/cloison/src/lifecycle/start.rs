@@ -4,13 +4,14 @@ use std::os::fd::AsFd;
 
 use cloison_linux::{Errno, Linux};
 
+use super::delete::end_first_process;
 use super::error::Doing as _;
-use super::{Error, Runtime, store_with};
+use super::{Error, Runtime, hooks, store_with};
 use crate::id::ContainerId;
 use crate::init::channel::{FromInit, ToInit};
 use crate::plan::{Options, Program};
 use crate::spec::Spec;
-use crate::state::{Container, Status};
+use crate::state::{Container, State, Status};
 
 /// Lets the container's first process become the program, and waits until it has.
 ///
@@ -28,15 +29,32 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<(), Error> {
     let connection = container.connect_start()?;
     ToInit::Start.send(&Linux, connection.as_fd()).doing("telling the container to start")?;
     match FromInit::receive(&Linux, connection.as_fd()).doing("waiting for the program")? {
-        FromInit::End => Ok(()),
+        FromInit::End => {}
         FromInit::LaunchFailed(failure) => {
             // The program is only needed for the message, so only now.
             let program = program_of(&container, id)?;
-            Err(Error::Launch(program.describe(failure, true), failure.errno))
+            return Err(Error::Launch(program.describe(failure, true), failure.errno));
         }
-        FromInit::Failed(failure) => Err(Error::Init(failure)),
-        _ => Err(Error::Call { doing: "waiting for the program".to_owned(), errno: Errno::PROTO }),
+        FromInit::Failed(failure) => return Err(Error::Init(failure)),
+        _ => return Err(Error::Call { doing: "waiting for the program".to_owned(), errno: Errno::PROTO }),
     }
+    poststart(runtime, container, &state)
+}
+
+/// Runs the `poststart` hooks, and kills the container if one of them fails: it is stopped then.
+///
+/// They run without the lock on the container, so that they can use commands that change it.
+fn poststart(runtime: &Runtime, container: Container, state: &State) -> Result<(), Error> {
+    if !state.hooks.poststart {
+        return Ok(());
+    }
+    drop(container);
+    let view = store_with(runtime, &state.id)?.open_unlocked(&state.id)?;
+    hooks::poststart(&view, state).inspect_err(|_| {
+        if let Err(error) = end_first_process(state) {
+            log::warn!("after the failure the container was not killed: {error}");
+        }
+    })
 }
 
 fn program_of(container: &Container, id: &ContainerId) -> Result<Program, Error> {

@@ -10,6 +10,7 @@ use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
 use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
 
 use super::exec::Joining;
+use super::hooks::{Hook, Outputs};
 use super::mount_options::{Attributes, MountOptions};
 
 /// Where in `config.json` a step comes from: a JSON pointer (RFC 6901), or what rule of ours asks for it.
@@ -113,6 +114,14 @@ pub enum HostAction {
     OomScoreAdj(i32),
     /// Raises the hard limit of the init, which only the host's side may; the init sets the exact values itself.
     RaiseLimit(Resource, u64),
+    /// Opens the files that the output of hooks is appended to.
+    OpenHookOutputs(Outputs),
+    /// Waits until the init has made its mounts, and has not yet changed its root.
+    AwaitMounts,
+    /// Runs a hook in the runtime's namespaces.
+    Hook(Box<Hook>),
+    /// Lets the init go on after the hooks.
+    LetInitGoOn,
     /// Waits until the init has made the container's root and needs nothing more to be done before its program.
     AwaitInit,
     /// Gives the cgroup to this user of the host, so that the container can divide it.
@@ -148,6 +157,10 @@ impl fmt::Display for HostAction {
             }
             Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
+            Self::OpenHookOutputs(outputs) => write!(f, "open files for the output of hooks: {outputs}"),
+            Self::AwaitMounts => f.write_str("wait until the init has made its mounts"),
+            Self::Hook(hook) => hook.fmt(f),
+            Self::LetInitGoOn => f.write_str("let the init go on"),
             Self::AwaitInit => f.write_str("wait until the init is ready"),
             Self::DelegateCgroup(uid) => write!(f, "give the cgroup to uid {uid}"),
             Self::LimitResources(resources) => {
@@ -323,6 +336,10 @@ pub enum Action {
         /// Replace what is there.
         replace: bool,
     },
+    /// Waits until the host's side has run its hooks.
+    AwaitHooks,
+    /// Runs a hook of the host in the container's namespaces.
+    Hook(Box<Hook>),
     /// Makes the root file system the root, and drops the host's.
     PivotRoot {
         /// Dropping the host's mounts could reach the host, and must be kept from it.
@@ -428,6 +445,8 @@ impl fmt::Display for Action {
                 write!(f, " mode {:o} owner {}:{}", device.mode, device.uid, device.gid)
             }
             Self::Link { target, path, .. } => write!(f, "link {} -> {}", path.display(), target.display()),
+            Self::AwaitHooks => f.write_str("wait until the host's side has run its hooks"),
+            Self::Hook(hook) => write!(f, "{hook} in the container's namespaces"),
             Self::PivotRoot { .. } => f.write_str("pivot_root into the root file system"),
             Self::MoveRoot => f.write_str("move the root file system to /"),
             Self::Chroot => f.write_str("chroot into the root file system"),

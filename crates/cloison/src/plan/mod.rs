@@ -13,6 +13,7 @@
 //! | [`devices`] | device nodes and links in `/dev` |
 //! | `device_rules`, `limits` | which devices may be used, and how much of everything else |
 //! | [`exec`] | the same for a process that joins a container |
+//! | [`hooks`] | programs of the host's that run at points of the container's life |
 //! | [`seccomp`] | the filter of system calls |
 //! | [`process`] | limits, credentials, capabilities and the program |
 //! | [`unsupported`] | what is refused by name, because it is not built yet |
@@ -30,6 +31,7 @@ pub mod action;
 pub(crate) mod device_rules;
 pub mod devices;
 pub mod exec;
+pub mod hooks;
 pub(crate) mod limits;
 pub mod mount_options;
 pub mod mounts;
@@ -39,6 +41,7 @@ pub mod seccomp;
 pub mod unsupported;
 
 pub use action::{Action, HostAction, Origin, Step};
+use hooks::{Hook, Point};
 pub use process::Program;
 
 /// What the command line adds to the configuration.
@@ -93,6 +96,10 @@ pub struct Plan {
     pub container: Vec<Step<Action>>,
     /// The program, who it runs as and with what rights.
     pub program: Program,
+    /// The hooks of `start`: those before the program begins, and those after.
+    pub start: Vec<Step<Hook>>,
+    /// The hooks of `delete`, when nothing of the container is left.
+    pub delete: Vec<Step<Hook>>,
     /// The process gets a terminal.
     pub terminal: bool,
     /// The root file system's absolute path.
@@ -109,6 +116,7 @@ impl Plan {
     pub fn new(spec: &Spec, options: &Options, facts: &HostFacts) -> Result<Self, Vec<Problem>> {
         let mut warnings = spec.warnings();
         let mut refused = unsupported::check(spec);
+        refused.extend(hooks::refused(spec));
         let program = Program::of(spec, options);
         if let Err(problem) = &program {
             refused.push(problem.clone());
@@ -126,9 +134,11 @@ impl Plan {
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         let container = container_side(spec, options, facts, &namespaces, &rootfs);
         Ok(Self {
-            host: host_side(spec, &container, &namespaces, facts),
+            host: host_side(spec, options, &container, &namespaces, facts),
             container,
             program,
+            start: later(spec, options, &[Point::StartContainer, Point::Poststart]),
+            delete: later(spec, options, &[Point::Poststop]),
             terminal: spec.process.terminal,
             rootfs,
             warnings,
@@ -144,6 +154,12 @@ impl fmt::Display for Plan {
         self.container.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "program")?;
         write!(f, "{}", self.program)?;
+        for (name, hooks) in [("start", &self.start), ("delete", &self.delete)] {
+            if !hooks.is_empty() {
+                writeln!(f, "{name}")?;
+                hooks.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
+            }
+        }
         if !self.warnings.is_empty() {
             writeln!(f, "warnings")?;
             self.warnings.iter().try_for_each(|warning| writeln!(f, "  {warning}"))?;
@@ -161,8 +177,14 @@ impl<A> Steps<A> {
     }
 }
 
+/// The hooks of some points, which run in commands after this one.
+fn later(spec: &Spec, options: &Options, points: &[Point]) -> Vec<Step<Hook>> {
+    points.iter().flat_map(|point| hooks::hooks(spec, options, *point)).collect()
+}
+
 fn host_side(
     spec: &Spec,
+    options: &Options,
     container: &[Step<Action>],
     namespaces: &namespaces::Namespaces,
     facts: &HostFacts,
@@ -179,6 +201,7 @@ fn host_side(
     }
     mounts::delegate_cgroup(spec, container, namespaces, facts, &mut steps);
     limit(from_the_beginning, &mut steps);
+    hooks::open_outputs(spec, &mut steps);
     // The cgroup's own directory may be one of them.
     mounts::sources(spec, container, &mut steps);
     if let Some(offsets) = namespaces::time_offsets(spec, namespaces) {
@@ -202,13 +225,21 @@ fn host_side(
             steps.push(HostAction::RaiseLimit(resource, wanted), Origin::index("/process/rlimits", index));
         }
     }
-    steps.push(HostAction::AwaitInit, "runtime");
-    // Now the init is as small as it gets, and the program has not begun.
-    limit(before_the_program, &mut steps);
-    if facts.own_cgroup {
-        let asked = !spec.linux.resources.devices.is_empty();
-        let origin = if asked { "/linux/resources/devices" } else { "runtime" };
-        steps.push(HostAction::LimitDevices(device_rules::device_rules(spec)), origin);
+    let limit_all = |steps: &mut Steps<HostAction>| {
+        limit(before_the_program, steps);
+        if facts.own_cgroup {
+            let asked = !spec.linux.resources.devices.is_empty();
+            let origin = if asked { "/linux/resources/devices" } else { "runtime" };
+            steps.push(HostAction::LimitDevices(device_rules::device_rules(spec)), origin);
+        }
+    };
+    if hooks::has_creation_hooks(spec) {
+        hooks::host_side(spec, options, &mut steps, limit_all);
+        steps.push(HostAction::AwaitInit, "runtime");
+    } else {
+        steps.push(HostAction::AwaitInit, "runtime");
+        // Now the init is as small as it gets, and the program has not begun.
+        limit_all(&mut steps);
     }
     steps.0
 }
@@ -293,6 +324,7 @@ fn build_root(
     if own_dev {
         devices::devices(spec, facts, namespaces, steps);
     }
+    hooks::container_side(spec, options, steps);
     // Everything above needs paths of the host; nothing below may reach them.
     let change = match (own_mounts, options.no_pivot) {
         (false, _) => Action::Chroot,

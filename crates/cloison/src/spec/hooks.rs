@@ -52,9 +52,9 @@ pub struct Hook {
     /// Its arguments, beginning with `argv[0]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Its whole environment.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
+    /// Its whole environment. Where there is none, it depends on the point which one the hook gets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<String>>,
     /// After how many seconds it is ended; checked to be more than 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i64>,

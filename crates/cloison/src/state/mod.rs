@@ -54,6 +54,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod told;
 mod view;
 
 pub use container::Container;
@@ -61,6 +62,7 @@ pub use error::Error;
 pub use record::{Init, LAYOUT, LaterHooks, State};
 pub use store::Store;
 pub use timestamp::Timestamp;
+pub use told::ContainerState;
 pub use view::{Status, View};
 
 /// The container's [`State`].

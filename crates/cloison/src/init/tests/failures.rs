@@ -118,6 +118,7 @@ fn an_init_whose_runtime_has_gone_makes_nothing() {
         sources: &[],
         start: None,
         pad: None,
+        hook_outputs: [None, None],
         container: None,
     };
     let failure = birth(&kernel, &plan(&example(true)), &inherited);

@@ -42,6 +42,7 @@ fn run(kernel: &Fake, plan: &ExecPlan, root_is_given: bool) -> Failure {
         cgroup: &tasks,
         sources: &[],
         start: None,
+        hook_outputs: [None, None],
         pad: None,
         container: Some(Container { first: first.as_fd(), root: root_is_given.then(|| root.as_fd()) }),
     };

@@ -79,6 +79,7 @@ fn run(kernel: &Fake, plan: &Plan, sources: &[(usize, OwnedFd)]) -> Failure {
         sources,
         start: Some(start),
         pad: None,
+        hook_outputs: [None, None],
         container: None,
     };
     birth(kernel, plan, &inherited)

@@ -184,6 +184,7 @@ fn a_v1_cgroup_is_entered_before_its_namespace_is_made() {
         sources: &[],
         start: None,
         pad: None,
+        hook_outputs: [None, None],
         container: None,
     };
     birth(&kernel, &plan, &inherited);
