@@ -352,3 +352,39 @@ fn a_terminal_that_is_hung_up_ends_it() {
     assert_eq!(stats.wait().code(), 128 + 1);
     container.end();
 }
+
+#[test]
+fn the_work_for_a_table_grows_with_its_rows_and_not_faster() {
+    only_ours!();
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.sleeper();
+    let mut containers: Vec<_> = (0..8).map(|_| bundle.start()).collect();
+    let few = ticks_of(&sandbox, containers.len());
+    containers.extend((8..32).map(|_| bundle.start()));
+    let many = ticks_of(&sandbox, containers.len());
+    // Four times the rows; what grew with their square would take sixteen times as long. Beginning and end are part of both.
+    assert!(many < few.max(1) * 10, "{few} ticks for 8 rows, {many} for 32");
+    let list = sandbox.cloison(["list", "--quiet"]);
+    assert_eq!(list.ok().lines().count(), 32);
+    for container in &containers {
+        let pids = sandbox.cloison(["ps", "--format", "json", container.id()]).json();
+        assert_eq!(pids, json!([container.pid()]), "nobody else's");
+        container.end();
+    }
+}
+
+/// How much processor time ten tables with so many rows take, in ticks.
+fn ticks_of(sandbox: &Sandbox, rows: usize) -> u64 {
+    let ticks = || -> u64 {
+        // Fields 16 and 17, time of children that were waited for; the name in field 2 may hold blanks.
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        fields[13..15].iter().map(|field| field.parse::<u64>().unwrap()).sum()
+    };
+    let before = ticks();
+    for _ in 0..10 {
+        let output = sandbox.cloison(["stats", "--once", "--interval", "1ms"]);
+        assert_eq!(output.ok().lines().count(), rows + 1, "{}", output.describe());
+    }
+    ticks() - before
+}
