@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, cgroup_of};
 use cloison_tests::{Container, Sandbox, json, only_for, runtime, skip_unless, until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Five milliseconds apart is often; an hour is never.
@@ -222,8 +223,11 @@ fn the_want_of_memory_that_ends_the_container_is_told_before_its_end() {
     let pid = container.pid();
     let events = sandbox.spawn(sandbox.command(["events", "--interval", NEVER, container.id()]));
     until_it_sleeps(events.pid());
+    // Once it goes on, both have happened.
+    events.signal(Signal::STOP);
     fs::write(bundle.rootfs().join("go"), "").unwrap();
     assert_eq!(sandbox.wait_for_orphan(pid), 128 + 9);
+    events.signal(Signal::CONT);
     let output = events.wait();
     assert!(output.ok().contains(r#"{"type":"oom","id":"#), "{}", output.describe());
     container.delete().ok();

@@ -122,8 +122,9 @@ fn ps_is_waited_for_though_the_caller_ignores_its_children() {
     let sandbox = Sandbox::new();
     let container = sandbox.sleeper().start();
     let inner = sandbox.command(["ps", container.id()]);
-    let mut command = sandbox.bare_command("sh");
-    command.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    // Not dash, which does not let it be ignored.
+    let mut command = sandbox.bare_command("/bin/bash");
+    command.args(["-c", "trap '' CHLD; exec \"$@\"", "bash"]).arg(inner.get_program()).args(inner.get_args());
     let output = sandbox.finish(command);
     assert_eq!(output.ok().lines().count(), 2, "{}", output.describe());
     container.end();
