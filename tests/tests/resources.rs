@@ -121,7 +121,7 @@ fn cpu_quota_holds() {
 fn cpu_shares_stand_in_the_cgroup() {
     skip_unless!(has_controller("cpu"), "needs the cpu controller");
     if !is_v1() {
-        cloison_tests::runc_lacks!("1.4: the formula for v2");
+        cloison_tests::runc_lacks!("1.4: the formula for v2, which came with 1.3.2");
     }
     let sandbox = Sandbox::new();
     let container = sandbox.sleeper().set("/linux/resources/cpu/shares", 512).start();

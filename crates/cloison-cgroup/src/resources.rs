@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use convert::SwapError;
 
-use crate::limits::Setting;
+use crate::limits::{LimitError, Setting};
 
 /// All limits of a cgroup.
 ///
@@ -333,6 +333,18 @@ fn replace<T: Clone>(value: &mut Option<T>, change: Option<&T>) {
 fn replace_entries<T: Clone, K: PartialEq>(list: &mut Vec<T>, change: &[T], key: impl Fn(&T) -> K) {
     list.retain(|one| !change.iter().any(|new| key(new) == key(one)));
     list.extend_from_slice(change);
+}
+
+/// The field and the beginning of the file's name of each limit of huge pages; on v1 and v2 they end differently.
+pub(crate) fn hugepages(resources: &Resources) -> Result<Vec<(String, String, Limit)>, LimitError> {
+    let limits = resources.hugepages.iter().enumerate().map(|(index, huge)| {
+        let size = &huge.page_size;
+        if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(LimitError::PageSize { index, size: size.clone() });
+        }
+        Ok((format!("hugepageLimits/{index}/limit"), format!("hugetlb.{size}"), huge.limit))
+    });
+    limits.collect()
 }
 
 /// `rdma.max`, which is the same on v1 and v2.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Legacy;
 use crate::error::Result;
 use crate::limits::{Check, LimitError, Place, Setting};
-use crate::resources::{BlockIo, Cpu, Limit, Memory, Network, Resources, Throttle, rdma};
+use crate::resources::{BlockIo, Cpu, Limit, Memory, Network, Resources, Throttle, hugepages, rdma};
 
 /// What has to be written, in groups of what depends on each other.
 pub(crate) fn settings(resources: &Resources) -> Result<Vec<Vec<Setting>>> {
@@ -20,12 +20,11 @@ pub(crate) fn settings(resources: &Resources) -> Result<Vec<Vec<Setting>>> {
         groups.push(vec![Setting::new("pids/limit", "pids", "pids.max", limit)]);
     }
     block_io(&resources.block_io, &mut groups);
-    for (index, huge) in resources.hugepages.iter().enumerate() {
-        let file = |kind: &str| format!("hugetlb.{}{kind}.limit_in_bytes", huge.page_size);
-        let field = format!("hugepageLimits/{index}/limit");
-        let value = or_minus_one(huge.limit);
-        groups.push(vec![Setting::new(field.clone(), "hugetlb", file(""), &value)]);
-        groups.push(vec![Setting::new(field, "hugetlb", file(".rsvd"), value).if_there()]);
+    for (field, file, limit) in hugepages(resources)? {
+        let value = or_minus_one(limit);
+        let own = Setting::new(field.clone(), "hugetlb", format!("{file}.limit_in_bytes"), &value);
+        let reserved = Setting::new(field, "hugetlb", format!("{file}.rsvd.limit_in_bytes"), value);
+        groups.extend([own, reserved.if_there()].map(|setting| vec![setting]));
     }
     network(&resources.network, &mut groups);
     groups.extend(rdma(resources).map(|setting| vec![setting]));

@@ -75,6 +75,15 @@ pub enum LimitError {
         why: &'static str,
     },
 
+    /// A size of huge pages that is none, and could be a path.
+    #[error("/linux/resources/hugepageLimits/{index}/pageSize: {size:?} is not a size of huge pages")]
+    PageSize {
+        /// Which of the limits.
+        index: usize,
+        /// What should be a size.
+        size: String,
+    },
+
     /// A limit of memory below what cannot be given back.
     #[error(
         "/linux/resources/{field}: unable to set memory limit to {limit} (current usage: {usage}, peak usage: {peak})"

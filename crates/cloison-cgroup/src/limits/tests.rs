@@ -266,6 +266,18 @@ fn names_in_unified_lead_nowhere_else() {
 }
 
 #[test]
+fn sizes_of_huge_pages_lead_nowhere_else() {
+    let tree = Tree::new(&[]);
+    for size in ["", "2MB/../../x", "..", "2MB.rsvd", "/"] {
+        let json = format!(r#"{{"hugepages": [{{"pageSize": "{size}", "limit": 1}}]}}"#);
+        let expected =
+            format!("/linux/resources/hugepageLimits/0/pageSize: {size:?} is not a size of huge pages");
+        assert_eq!(refusal(&json, &tree.unified()), expected);
+        assert_eq!(refusal(&json, &tree.legacy(&ALL)), expected);
+    }
+}
+
+#[test]
 fn what_only_the_other_version_has_is_refused_by_name() {
     let tree = Tree::new(&[]);
     let table = [

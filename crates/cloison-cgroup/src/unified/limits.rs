@@ -6,7 +6,7 @@ use super::Unified;
 use crate::error::Result;
 use crate::files::read_value;
 use crate::limits::{LimitError, Place, Setting};
-use crate::resources::{BlockIo, Cpu, Limit, Memory, Resources, Throttle, rdma};
+use crate::resources::{BlockIo, Cpu, Limit, Memory, Resources, Throttle, hugepages, rdma};
 
 /// Files of every cgroup by which it is used, not limited.
 const NOT_LIMITS: [&str; 4] = ["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze"];
@@ -21,11 +21,10 @@ pub(crate) fn settings(resources: &Resources, directory: &Path) -> Result<Vec<Ve
     memory(&resources.memory, directory, &mut groups)?;
     block_io(&resources.block_io, &mut groups);
     cpu(&resources.cpu, directory, &mut groups);
-    for (index, huge) in resources.hugepages.iter().enumerate() {
-        let file = |kind: &str| format!("hugetlb.{}{kind}.max", huge.page_size);
-        let field = format!("hugepageLimits/{index}/limit");
-        groups.push(vec![Setting::new(field.clone(), "hugetlb", file(""), huge.limit)]);
-        groups.push(vec![Setting::new(field, "hugetlb", file(".rsvd"), huge.limit).if_there()]);
+    for (field, file, limit) in hugepages(resources)? {
+        let own = Setting::new(field.clone(), "hugetlb", format!("{file}.max"), limit);
+        let reserved = Setting::new(field, "hugetlb", format!("{file}.rsvd.max"), limit);
+        groups.extend([own, reserved.if_there()].map(|setting| vec![setting]));
     }
     groups.extend(rdma(resources).map(|setting| vec![setting]));
     groups.push(unified(resources)?);

@@ -247,3 +247,22 @@ fn scheduling_is_as_asked() {
     assert_eq!(host(&plan)[2], "oom_score_adj -500  [/process/oomScoreAdj]");
     assert!(place(&plan, "reset the CPU affinity") < place(&plan, "scheduler"));
 }
+
+#[test]
+fn limits_are_set_where_they_must_be_first_and_else_just_before_the_program() {
+    let linux = r#"{"resources": {
+        "memory": {"limit": 1000000, "swap": -1},
+        "cpu": {"shares": 512, "cpus": "0-1", "mems": "0", "realtimeRuntime": 900000, "realtimePeriod": 1000000},
+        "pids": {"limit": 0}
+    }}"#;
+    let steps = host(&plan(&example_with("{}", linux)));
+    let expected = [
+        "make the cgroup  [runtime]",
+        r#"limit resources: {"cpu":{"realtimeRuntime":900000,"realtimePeriod":1000000,"cpus":"0-1","mems":"0"}}  [/linux/resources]"#,
+        "start the init with new namespaces: pid,net,mnt,ipc,uts  [/linux/namespaces]",
+        "wait until the init is ready  [runtime]",
+        r#"limit resources: {"memory":{"limit":1000000,"swap":"max"},"cpu":{"shares":512},"pids":1}  [/linux/resources]"#,
+    ];
+    assert_eq!(steps[..5], expected);
+    assert!(steps[5].starts_with("limit devices: "));
+}

@@ -156,6 +156,8 @@ fn resources_that_the_kernel_cannot_take_are_refused() {
         json!({"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "access": "r"}]}),
         json!({"memory": {"limit": -1, "swappiness": 100}, "pids": {"limit": 0}}),
         json!({"unified": {"memory.high": "max", "hugetlb.1GB.max": "0"}}),
+        json!({"hugepageLimits": [{"pageSize": "64KB", "limit": 0}, {"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 1}]}),
+        json!({"blockIO": {"throttleReadBpsDevice": [{"major": 0, "minor": 1_048_575, "rate": 0}]}}),
     ] {
         accepts(&with(at, good));
     }
@@ -164,6 +166,31 @@ fn resources_that_the_kernel_cannot_take_are_refused() {
         (json!({"devices": [{"access": "rx"}]}), "/devices/0/access", "found \"rx\""),
         (json!({"devices": [{"type": "u", "access": "r"}]}), "/devices/0/type", "a kind of device: a, b, c"),
         (json!({"memory": {"swappiness": 101}}), "/memory/swappiness", "from 0 to 100"),
+        (
+            json!({"hugepageLimits": [{"limit": 1}]}),
+            "/hugepageLimits/0/pageSize",
+            "a size of huge pages like 2MB",
+        ),
+        (
+            json!({"hugepageLimits": [{"pageSize": "2M/../../x", "limit": 1}]}),
+            "/hugepageLimits/0/pageSize",
+            "like 2MB",
+        ),
+        (
+            json!({"hugepageLimits": [{"pageSize": "MB", "limit": 1}]}),
+            "/hugepageLimits/0/pageSize",
+            "like 2MB",
+        ),
+        (
+            json!({"blockIO": {"weightDevice": [{"major": -1, "minor": 0, "weight": 10}]}}),
+            "/blockIO/weightDevice/0/major",
+            "found -1, expected the number of a device",
+        ),
+        (
+            json!({"blockIO": {"throttleWriteIOPSDevice": [{"major": 8, "minor": 4_294_967_296_i64, "rate": 1}]}}),
+            "/blockIO/throttleWriteIOPSDevice/0/minor",
+            "found 4294967296, expected the number of a device",
+        ),
         (json!({"unified": {"../x.y": "1"}}), "/unified/..~1x.y", "no slashes"),
         (json!({"unified": {"memory": "1"}}), "/unified/memory", "CONTROLLER.PARAMETER"),
         (json!({"unified": {".high": "1"}}), "/unified/.high", "CONTROLLER.PARAMETER"),
