@@ -207,7 +207,8 @@ pub struct ThrottleDevice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct HugepageLimit {
-    /// The page's size as the kernel names it: `64KB`, `2MB`, `1GB`.
+    /// The page's size as the kernel names it: `64KB`, `2MB`, `1GB`. Some write the key as Go's decoder lets them.
+    #[serde(alias = "pagesize")]
     pub page_size: String,
     /// The limit in bytes.
     pub limit: u64,

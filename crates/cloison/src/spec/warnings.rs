@@ -94,6 +94,16 @@ impl Spec {
 
     fn resources(&self, list: &mut Warnings) {
         let resources = &self.linux.resources;
+        for (index, rule) in resources.devices.iter().enumerate() {
+            let others: String =
+                rule.access.chars().filter(|letter| !matches!(letter, 'r' | 'w' | 'm')).collect();
+            if !others.is_empty() {
+                list.add(
+                    format!("/linux/resources/devices/{index}/access"),
+                    format!("{others:?} is ignored, it is none of r, w and m"),
+                );
+            }
+        }
         let memory = &resources.memory;
         for (name, is_set, why) in [
             ("kernel", memory.kernel.is_some(), "ignored, kernels since 5.4 have no such limit of their own"),

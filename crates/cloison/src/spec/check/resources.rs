@@ -27,7 +27,8 @@ fn access(rule: &DeviceRule, pointer: &str, check: &mut Check<'_>) {
     if rule.access.is_empty() && !check.is_hole(pointer) {
         check.problem(pointer, "device access field cannot be empty, expected any of r, w and m");
     }
-    if rule.access.contains(|letter| !matches!(letter, 'r' | 'w' | 'm')) {
+    // Others beside them are ignored with a warning, as the reference implementation does.
+    if !rule.access.is_empty() && !rule.access.contains(['r', 'w', 'm']) {
         check.problem(pointer, format!("found {:?}, expected any of r, w and m", rule.access));
     }
 }

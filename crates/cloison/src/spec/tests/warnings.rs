@@ -97,6 +97,10 @@ fn each_ignored_or_outdated_field_is_named() {
             "/linux/resources/memory/useHierarchy: ignored",
         ),
         (
+            json!({"linux": {"resources": {"devices": [{"access": "rwa"}]}}}),
+            "/linux/resources/devices/0/access: \"a\" is ignored, it is none of r, w and m",
+        ),
+        (
             json!({"linux": {"resources": {"rdma": {"a/b": {}}}}}),
             "/linux/resources/rdma/a~1b: limits nothing",
         ),
