@@ -30,6 +30,11 @@ pub fn cgroup_mounts() -> Vec<PathBuf> {
         .collect()
 }
 
+/// Whether systemd runs here as the machine's init, `sd_booted(3)`.
+pub fn has_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
 /// Whether we run as root, outside any user namespace that maps less than everything.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

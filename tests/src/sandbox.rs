@@ -41,6 +41,8 @@ pub struct Sandbox {
     containers: Cell<u32>,
     commands: Cell<u32>,
     mounts: RefCell<Vec<PathBuf>>,
+    /// Whether systemd makes the cgroups.
+    systemd: bool,
     /// Children that a [`Foreground`] will wait for; every other child is a container's process given to us.
     waited_for: RefCell<Vec<u32>>,
 }
@@ -70,8 +72,16 @@ impl Sandbox {
             containers: Cell::new(0),
             commands: Cell::new(0),
             mounts: RefCell::default(),
+            systemd: std::env::var_os("CLOISON_TEST_SYSTEMD").is_some_and(|value| !value.is_empty()),
             waited_for: RefCell::default(),
         }
+    }
+
+    /// Has systemd make the cgroups, whatever `CLOISON_TEST_SYSTEMD` says.
+    #[must_use]
+    pub fn with_systemd(mut self) -> Self {
+        self.systemd = true;
+        self
     }
 
     /// The name that everything of this sandbox bears: its directory, container ids, cgroups and processes.
@@ -122,7 +132,11 @@ impl Sandbox {
     /// A command line of the runtime under test with the sandbox's `--root`, ready to be changed.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.bare_command(runtime::binary());
-        command.arg("--root").arg(self.root()).args(arguments);
+        command.arg("--root").arg(self.root());
+        if self.systemd {
+            command.arg("--systemd-cgroup");
+        }
+        command.args(arguments);
         command
     }
 

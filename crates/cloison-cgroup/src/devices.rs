@@ -9,7 +9,7 @@ pub(crate) mod unified;
 
 use std::fmt;
 
-pub(crate) use policy::Policy;
+pub(crate) use policy::{Exception, Policy, Side};
 
 /// One rule; of all that match a device, the last one decides, for each kind of access by itself. What no rule matches is
 /// denied ([config-linux.md](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config-linux.md#allowed-device-list)).

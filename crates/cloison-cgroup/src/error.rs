@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::systemd::BusError;
 use crate::{DeviceRule, LimitError};
 
 /// The result of this crate's functions.
@@ -23,6 +24,34 @@ pub enum Error {
     /// `cgroupsPath` holds a NUL byte or a line break, which no cgroup's name can.
     #[error("cgroupsPath {0:?} contains a character that cannot be in a cgroup's name")]
     BadCharacter(String),
+
+    /// `cgroupsPath` is not in the form that systemd's cgroups are named in.
+    #[error(
+        "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {0:?} instead"
+    )]
+    NotAUnit(String),
+
+    /// The slice in `cgroupsPath` cannot be one.
+    #[error("invalid slice name: {0}")]
+    NotASlice(String),
+
+    /// What `cgroupsPath` makes of its parts is no name of a unit.
+    #[error(
+        "cgroupsPath makes the unit's name {0:?}, which is too long or has characters that no unit's name can have"
+    )]
+    UnitName(String),
+
+    /// systemd is asked to make cgroups where it does not run.
+    #[error("systemd is to make the cgroup, but it does not run here: there is no /run/systemd/system")]
+    NoSystemd,
+
+    /// The user's systemd is asked to make cgroups of v1, which it cannot hand over.
+    #[error("the user's systemd cannot make cgroups of v1, only of v2")]
+    UserOnLegacy,
+
+    /// systemd refused, or could not be asked.
+    #[error(transparent)]
+    Bus(Box<BusError>),
 
     /// A relative `cgroupsPath` on a machine where our own cgroup is unknown.
     #[error("/proc/self/cgroup does not say in which cgroup of {} the runtime is", .0.display())]
@@ -238,7 +267,19 @@ pub enum Error {
     },
 }
 
+impl From<BusError> for Error {
+    fn from(error: BusError) -> Self {
+        Self::Bus(Box::new(error))
+    }
+}
+
 impl Error {
+    /// Whether systemd has a unit of that name already, which is then somebody else's.
+    #[must_use]
+    pub fn is_unit_exists(&self) -> bool {
+        matches!(self, Self::Bus(error) if error.is("UnitExists"))
+    }
+
     /// Whether the kernel refused for want of rights (EPERM, EACCES, or EROFS, which is what an unprivileged
     /// user of a read-only `/sys/fs/cgroup` gets): a rootless container without limits may go without a cgroup.
     #[must_use]

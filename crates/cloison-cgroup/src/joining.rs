@@ -20,9 +20,12 @@ impl Record {
         if asked.is_empty() {
             return Ok(self.clone());
         }
+        if let Self::Systemd(_) = self {
+            return self.directories().below(asked);
+        }
         let asked = asked.iter().map(|one| Asked::parse(one, asked.len())).collect::<Result<Vec<_>>>()?;
         match self {
-            Self::Disabled(_) => Err(Error::NoCgroup),
+            Self::Disabled(_) | Self::Systemd(_) => Err(Error::NoCgroup),
             Self::Unified(cgroup) => below_unified(cgroup, &asked).map(Self::Unified),
             Self::Legacy(cgroup) => below_legacy(cgroup, &asked).map(Self::Legacy),
         }

@@ -198,6 +198,18 @@ impl Legacy {
     }
 
     fn create_noting(&self, made: &mut Made) -> Result<()> {
+        if self.make_missing(made)? { Ok(()) } else { self.must_be_free() }
+    }
+
+    /// Makes the directories that somebody else who has made some has not.
+    pub(crate) fn complete(&self) -> Result<()> {
+        let mut made = Made::default();
+        let completed = self.make_missing(&mut made);
+        made.kept_if_ok(completed).map(drop)
+    }
+
+    /// Whether none was there.
+    fn make_missing(&self, made: &mut Made) -> Result<bool> {
         let mut all_new = true;
         for directory in &self.directories {
             let new = made.make(&directory.path)?;
@@ -209,11 +221,11 @@ impl Legacy {
         if let Some(unified) = &self.unified {
             made.make(unified)?;
         }
-        if all_new { Ok(()) } else { self.must_be_free() }
+        Ok(all_new)
     }
 
     /// Refuses a cgroup that was there before and in which something runs or could not run.
-    fn must_be_free(&self) -> Result<()> {
+    pub(crate) fn must_be_free(&self) -> Result<()> {
         if let Some(path) = self.census() {
             let count = processes::raw(path)?.len();
             if count > 0 {

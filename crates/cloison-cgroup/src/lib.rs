@@ -30,6 +30,7 @@
 //! | `path` | `cgroupsPath`, cleaned |
 //! | `record` | a cgroup as data |
 //! | `unified`, `legacy`, `disabled` | the drivers |
+//! | `systemd` | the driver that has systemd make them: units, their properties, and the way to it over D-Bus |
 //! | `entry` | how a process gets in |
 //! | `joining` | which cgroup a process joins that comes later |
 //! | `devices` | device rules: their shortest form, the v1 files, the v2 program |
@@ -62,6 +63,7 @@ mod record;
 mod resources;
 mod signal;
 pub mod stats;
+mod systemd;
 mod tree;
 mod unified;
 
@@ -82,6 +84,7 @@ pub use resources::{
 };
 pub use rustix::process::Signal;
 pub use stats::{Stats, Subjects};
+pub use systemd::{Birth, BusError, Directories, Property, Systemd, Unit, Value, Why};
 pub use unified::Unified;
 
 /// A container's cgroup, on whatever the machine has.

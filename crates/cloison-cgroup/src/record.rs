@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Cgroup;
 use crate::disabled::Disabled;
 use crate::legacy::Legacy;
+use crate::systemd::{Directories, Systemd};
 use crate::unified::Unified;
 
 /// A container's cgroup as data: [planned](crate::Layout::place), kept in the container's state, and found again by
@@ -21,6 +22,8 @@ pub enum Record {
     Unified(Unified),
     /// A directory in each v1 hierarchy, and in the v2 one of a hybrid machine.
     Legacy(Legacy),
+    /// A unit of systemd.
+    Systemd(Systemd),
 }
 
 impl Record {
@@ -37,6 +40,21 @@ impl Record {
             Self::Disabled(cgroup) => cgroup,
             Self::Unified(cgroup) => cgroup,
             Self::Legacy(cgroup) => cgroup,
+            Self::Systemd(cgroup) => cgroup,
+        }
+    }
+
+    /// The same cgroup as its directories alone, without the systemd that made it.
+    #[must_use]
+    pub fn directories(&self) -> Self {
+        match self {
+            Self::Systemd(Systemd { directories: Directories::Unified(cgroup), .. }) => {
+                Self::Unified(cgroup.clone())
+            }
+            Self::Systemd(Systemd { directories: Directories::Legacy(cgroup), .. }) => {
+                Self::Legacy(cgroup.clone())
+            }
+            other => other.clone(),
         }
     }
 
@@ -46,6 +64,7 @@ impl Record {
     pub fn paths(&self) -> BTreeMap<String, PathBuf> {
         match self {
             Self::Disabled(_) => BTreeMap::new(),
+            Self::Systemd(_) => self.directories().paths(),
             Self::Unified(cgroup) => BTreeMap::from([(String::new(), cgroup.directory.clone())]),
             Self::Legacy(cgroup) => {
                 let unified = cgroup.unified.iter().map(|path| (String::new(), path.clone()));

@@ -1,7 +1,7 @@
 //! The v2 cgroup: one directory.
 
 mod controllers;
-mod limits;
+pub(crate) mod limits;
 
 use std::path::{Path, PathBuf};
 
@@ -113,6 +113,11 @@ impl Cgroup for Unified {
 }
 
 impl Unified {
+    /// Hands controllers down to a directory that somebody else has made.
+    pub(crate) fn complete(&self) -> Result<()> {
+        controllers::hand_down(&self.mount, &self.directory)
+    }
+
     fn create_noting(&self, made: &mut Made) -> Result<()> {
         if !made.make(&self.directory)? {
             must_be_free(&self.directory)?;

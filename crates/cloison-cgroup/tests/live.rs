@@ -354,7 +354,7 @@ fn making_that_fails_leaves_nothing_behind() {
                 legacy.directories.last_mut().unwrap().path = "/proc/nowhere/box".into();
             }
             Record::Unified(unified) => unified.mount = "/proc".into(),
-            Record::Disabled(_) => unreachable!(),
+            Record::Disabled(_) | Record::Systemd(_) => unreachable!(),
         }
         let error = failing.cgroup().create().unwrap_err();
         assert!(matches!(error, Error::Make { .. } | Error::Read { .. }), "{error}");

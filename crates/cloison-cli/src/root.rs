@@ -33,11 +33,20 @@ pub(crate) fn runtime(options: &GlobalOptions) -> Result<Runtime, Error> {
 
 fn cgroup_driver(options: &GlobalOptions) -> CgroupDriver {
     match options.cgroup_manager {
-        Some(CgroupManager::Systemd) => CgroupDriver::Systemd,
+        Some(CgroupManager::Systemd) => systemd(options.rootless),
         Some(CgroupManager::Disabled) => CgroupDriver::Disabled,
-        None if options.systemd_cgroup => CgroupDriver::Systemd,
+        None if options.systemd_cgroup => systemd(options.rootless),
         Some(CgroupManager::Cgroupfs) | None => CgroupDriver::Cgroupfs,
     }
+}
+
+/// Whose systemd: the machine's takes orders from the machine's root only.
+fn systemd(rootless: Rootless) -> CgroupDriver {
+    let user = match rootless {
+        Rootless::Said(rootless) => rootless,
+        Rootless::Auto => !rustix::process::geteuid().is_root() || in_user_namespace(),
+    };
+    if user { CgroupDriver::UserSystemd } else { CgroupDriver::Systemd }
 }
 
 /// The root of `--root`, absolute. Neither empty nor the whole file system, whose directories all look like names of containers.
@@ -108,8 +117,11 @@ mod tests {
     fn named_manager_wins_over_the_switch() {
         let table = [
             ("cloison list", CgroupDriver::Cgroupfs),
-            ("cloison --systemd-cgroup list", CgroupDriver::Systemd),
-            ("cloison --cgroup-manager systemd list", CgroupDriver::Systemd),
+            ("cloison --rootless=false --systemd-cgroup list", CgroupDriver::Systemd),
+            ("cloison --rootless=false --cgroup-manager systemd list", CgroupDriver::Systemd),
+            ("cloison --rootless=true --cgroup-manager systemd list", CgroupDriver::UserSystemd),
+            ("cloison --rootless=true --systemd-cgroup list", CgroupDriver::UserSystemd),
+            ("cloison --rootless=true list", CgroupDriver::Cgroupfs),
             ("cloison --systemd-cgroup --cgroup-manager disabled list", CgroupDriver::Disabled),
             ("cloison --systemd-cgroup --cgroup-manager cgroupfs list", CgroupDriver::Cgroupfs),
         ];

@@ -41,6 +41,8 @@ pub trait Kernel {
     fn prlimit(&self, pid: Option<Pid>, resource: Resource, limit: Rlimit) -> Result<()>;
     /// `getpid(2)`: the caller's number in its own pid namespace.
     fn getpid(&self) -> Pid;
+    /// `pidfd_open(2)` (Linux 5.3).
+    fn pidfd_open(&self, pid: Pid) -> Result<OwnedFd>;
     /// `pidfd_send_signal(2)` (Linux 5.1).
     fn pidfd_send_signal(&self, pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()>;
     /// Waits for the end of a child, and reaps it (`waitid(2)` with `P_PIDFD`, Linux 5.4).

@@ -48,6 +48,10 @@ impl Kernel for Linux {
         rustix::process::getpid()
     }
 
+    fn pidfd_open(&self, pid: Pid) -> Result<OwnedFd> {
+        process::pidfd_open(pid)
+    }
+
     fn pidfd_send_signal(&self, pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
         process::send_signal(pidfd, signal)
     }

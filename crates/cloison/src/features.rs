@@ -149,7 +149,7 @@ pub fn features() -> Features {
         linux: Linux {
             namespaces: sorted(NamespaceType::ALL.iter().map(|kind| kind.as_str())),
             capabilities: &capability::NAMES,
-            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: filters(),
             apparmor: NO,
             selinux: NO,

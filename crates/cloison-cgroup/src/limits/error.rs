@@ -9,6 +9,15 @@ use crate::resources::{Limit, SwapError};
 /// Why a limit cannot be set; each variant is a sentence that names the field of `config.json`.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitError {
+    /// A value that its file could not take, and that systemd has to be told in another form.
+    #[error("/linux/resources/{field}: invalid value {value:?}")]
+    Invalid {
+        /// The field below `linux.resources`: `cpu/cpus`.
+        field: String,
+        /// What was asked for.
+        value: String,
+    },
+
     /// A limit's value was not accepted by its file.
     #[error("/linux/resources/{field}: cannot write {value:?} to {} ({controller} controller)", path.display())]
     Refused {

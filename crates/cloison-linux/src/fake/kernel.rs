@@ -80,6 +80,11 @@ impl Kernel for Fake {
         Pid::INIT
     }
 
+    fn pidfd_open(&self, pid: Pid) -> Result<OwnedFd> {
+        asked!(self, "pidfd_open", pid.as_raw_nonzero());
+        self.named(format!("process {}", pid.as_raw_nonzero()))
+    }
+
     fn pidfd_send_signal(&self, pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
         asked!(self, "pidfd_send_signal", self.name(pidfd), signal.as_raw());
         Ok(())

@@ -13,6 +13,8 @@ use crate::plan::seccomp;
 /// What the runtime tells the init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToInit {
+    /// The process that will start the init is in its cgroup.
+    Placed,
     /// The id maps are written.
     Mapped,
     /// The state is saved: go on to the program, or wait for `start`.
@@ -26,11 +28,13 @@ pub enum ToInit {
 }
 
 impl ToInit {
-    const ALL: [Self; 5] = [Self::Mapped, Self::Committed, Self::HooksRun, Self::Start, Self::Listening];
+    const ALL: [Self; 6] =
+        [Self::Placed, Self::Mapped, Self::Committed, Self::HooksRun, Self::Start, Self::Listening];
 
     /// What is sent for it.
     pub(super) fn byte(self) -> u8 {
         match self {
+            Self::Placed => b'p',
             Self::Mapped => b'm',
             Self::Committed => b'c',
             Self::HooksRun => b'h',
@@ -55,7 +59,7 @@ impl ToInit {
 /// What the init tells the runtime.
 #[derive(Debug)]
 pub enum FromInit {
-    /// The init's pidfd, from the parent that it needed to join a user namespace.
+    /// The pidfd of a process that needed another parent than the runtime.
     Process(OwnedFd),
     /// The master of the container's terminal.
     Terminal(OwnedFd),
@@ -113,8 +117,10 @@ impl FromInit {
         kernel.send(socket, &[TERMINAL], Some(master))
     }
 
-    /// Hands over the init itself.
-    pub fn send_process(kernel: &dyn Kernel, socket: BorrowedFd<'_>, pidfd: &OwnedFd) -> Result<(), Errno> {
+    /// Hands over the calling process, which its parent, who is not the runtime, has made for it: the first thing that it says, or the
+    /// runtime would hear the rest before it knows whose word it is.
+    pub fn send_self(kernel: &dyn Kernel, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        let pidfd = kernel.pidfd_open(kernel.getpid())?;
         kernel.send(socket, &[PROCESS], Some(pidfd.as_fd()))
     }
 
@@ -239,7 +245,7 @@ mod tests {
         let file = a_file();
         FromInit::send_terminal(&Linux, theirs.as_fd(), file.as_fd()).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Terminal(_))));
-        FromInit::send_process(&Linux, theirs.as_fd(), &file).unwrap();
+        FromInit::send_self(&Linux, theirs.as_fd()).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Process(_))));
         Linux.send(theirs.as_fd(), &[READY], None).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Ready)));

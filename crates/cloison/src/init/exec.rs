@@ -96,11 +96,8 @@ fn hand_on(kernel: &dyn Kernel, channel: BorrowedFd<'_>) -> Result<(), Error> {
     let doing = || "starting a process in the container's PID namespace";
     let request = CloneRequest { namespaces: NamespaceFlags::empty(), cgroup: None, as_sibling: true };
     match kernel.clone3(&request).doing(doing)? {
-        Fork::Child => Ok(()),
-        Fork::Parent { pidfd, .. } => {
-            FromInit::send_process(kernel, channel, &pidfd).doing(doing)?;
-            std::process::exit(0)
-        }
+        Fork::Child => FromInit::send_self(kernel, channel).doing(doing),
+        Fork::Parent { .. } => std::process::exit(0),
     }
 }
 

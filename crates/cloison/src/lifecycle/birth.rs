@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cloison_cgroup::{CgroupPath, Claim, Layout, Record, Resources};
+use cloison_cgroup::{CgroupPath, Claim, Entry, Layout, Record, Resources, Systemd, Unit};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{self, CloneRequest, Fork};
 use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed, signals};
@@ -44,9 +44,6 @@ impl Conception {
     }
 
     pub(super) fn new(runtime: &Runtime, options: &CreateOptions) -> Result<Self, Error> {
-        if runtime.cgroup == CgroupDriver::Systemd {
-            return Err(Error::Unsupported("the systemd cgroup driver is"));
-        }
         let bundle = std::path::absolute(&options.bundle)
             .and_then(|bundle| bundle.canonicalize())
             .map_err(|source| Error::Bundle { path: options.bundle.clone(), source })?;
@@ -60,7 +57,14 @@ impl Conception {
         let id = &options.id;
         let (layout, cgroup) = match runtime.cgroup {
             CgroupDriver::Disabled => (layout_to_show(&spec), Record::disabled()),
-            CgroupDriver::Cgroupfs | CgroupDriver::Systemd => {
+            driver @ (CgroupDriver::Systemd | CgroupDriver::UserSystemd) => {
+                let user = driver == CgroupDriver::UserSystemd;
+                let unit = Unit::new(spec.linux.cgroups_path.as_deref(), id.as_str(), user)?;
+                let layout = Layout::detect()?;
+                let record = Record::Systemd(Systemd::place(unit, &layout)?);
+                (layout, record)
+            }
+            CgroupDriver::Cgroupfs => {
                 let place = CgroupPath::new(spec.linux.cgroups_path.as_deref(), id.as_str())?;
                 let layout = Layout::detect_for(&place)?;
                 let record = layout.place(&place)?;
@@ -109,7 +113,11 @@ pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts 
     let limits = crate::plan::process::limits(spec);
     HostFacts {
         own_cgroup: !matches!(cgroup, Record::Disabled(_)),
-        cgroups: view(layout, cgroup),
+        unit: match cgroup {
+            Record::Systemd(systemd) => Some(systemd.unit.clone()),
+            _ => None,
+        },
+        cgroups: view(layout, &cgroup.directories()),
         kcore: Path::new("/proc/kcore").exists(),
         privileged: rustix::process::geteuid().is_root(),
         hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),
@@ -267,6 +275,9 @@ impl<'k> Birth<'k> {
         for step in std::mem::take(&mut self.plan.host) {
             match &step.action {
                 HostAction::MakeCgroup => self.make_cgroup()?,
+                HostAction::StartUnit(_) => {
+                    return Err(Error::Unsupported("restoring into a unit of systemd is"));
+                }
                 HostAction::DelegateCgroup(uid) => self.cgroup.cgroup().delegate(*uid)?,
                 HostAction::LimitResources(resources) => {
                     super::limits::apply(self.cgroup.cgroup(), resources)?;
@@ -303,17 +314,25 @@ impl<'k> Birth<'k> {
     fn carry_out(&mut self, begin: Begin, seals: bool) -> Result<(), Error> {
         let mut before = Restore { kernel: self.kernel, namespaces: Vec::new() };
         let mut sources = Vec::new();
-        for step in std::mem::take(&mut self.plan.host) {
+        let steps = std::mem::take(&mut self.plan.host);
+        let namespaces = usher::namespaces_of(&steps);
+        for step in steps {
             let origin = step.origin.clone();
             match &step.action {
                 HostAction::MakeCgroup => self.make_cgroup()?,
+                HostAction::StartUnit(start) => {
+                    let waiting = self.start_usher(namespaces, begin, seals, &sources);
+                    before.undo()?;
+                    waiting.and_then(|()| self.start_unit(start))?;
+                }
                 HostAction::OpenSource(source) => {
                     sources.push((source.mount, sources::open(self.kernel, source, &origin)?));
                 }
                 HostAction::TimeOffsets(offsets) => before.time_offsets(offsets)?,
                 HostAction::JoinNamespace(kind, path) => before.join(*kind, path)?,
+                HostAction::CloneInit(_) if self.init.is_some() => self.have_it_born()?,
                 HostAction::CloneInit(namespaces) => {
-                    let born = self.clone_init(*namespaces, begin, seals, &sources);
+                    let born = self.clone_init(*namespaces, begin, seals, &sources, None);
                     before.undo()?;
                     born?;
                 }
@@ -387,6 +406,7 @@ impl<'k> Birth<'k> {
         begin: Begin,
         seals: bool,
         sources: &[(usize, OwnedFd)],
+        waits_in: Option<Systemd>,
     ) -> Result<(), Error> {
         let kernel = self.kernel;
         let (ours, theirs) = kernel.socketpair().doing("making a socket for the init")?;
@@ -398,7 +418,7 @@ impl<'k> Birth<'k> {
                 Some((container.listen_start()?, container.mark_created()?))
             }
         };
-        let entry = self.cgroup.cgroup().entry()?;
+        let entry = if waits_in.is_some() { Entry::default() } else { self.cgroup.cgroup().entry()? };
         let tasks: Vec<BorrowedFd<'_>> = entry.tasks().collect();
         let inherited = Inheritance {
             channel: theirs.as_fd(),
@@ -415,7 +435,10 @@ impl<'k> Birth<'k> {
             Action::JoinNamespace(NamespaceFlags::USER, path) => Some(path.as_path()),
             _ => None,
         });
-        let namespaces_now = if user.is_some() { NamespaceFlags::empty() } else { namespaces };
+        // Who only starts the init stays in the runtime's.
+        let ushered = waits_in.is_some();
+        let between = user.is_some() || ushered;
+        let namespaces_now = if between { NamespaceFlags::empty() } else { namespaces };
         let request =
             CloneRequest { namespaces: namespaces_now, cgroup: entry.directory(), as_sibling: false };
         match kernel.clone3(&request).doing("starting the init")? {
@@ -426,15 +449,19 @@ impl<'k> Birth<'k> {
                 if let Some(container) = self.container.take() {
                     container.leave_to_parent();
                 }
-                match user {
-                    Some(path) => go_between(kernel, path, namespaces, &self.plan, &inherited),
-                    None => be_born(kernel, &self.plan, &inherited),
+                if let Some(unit) = waits_in {
+                    usher::wait_in(kernel, &unit, inherited.channel);
+                }
+                if between {
+                    go_between(kernel, user, namespaces, &self.plan, &inherited)
+                } else {
+                    be_born(kernel, &self.plan, &inherited)
                 }
             }
             Fork::Parent { pid, pidfd } => {
                 drop((theirs, start));
                 self.init = Some(FirstBorn { pid, pidfd, channel: Some(ours) });
-                if user.is_some() {
+                if user.is_some() && !ushered {
                     self.adopt()?;
                 }
                 Ok(())
@@ -644,28 +671,38 @@ fn be_born(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> ! {
     std::process::exit(1)
 }
 
-/// Enters the user namespace that the init must be born in, gives birth to it as a child of the runtime, and goes.
+/// Enters the user namespace that the init must be born in, if it is to be born in one, gives birth to it as a child of the runtime,
+/// and goes.
 fn go_between(
     kernel: &dyn Kernel,
-    user: &Path,
+    user: Option<&Path>,
     namespaces: NamespaceFlags,
     plan: &Plan,
     inherited: &Inheritance<'_>,
 ) -> ! {
     let born = || -> Result<(), Errno> {
-        let user = kernel.open(user, OFlags::RDONLY, Mode::empty())?;
-        // A process that joins a container is not to be looked into from there, before and after its ids mean something else.
-        kernel.set_dumpable(false)?;
-        kernel.setns(user.as_fd(), NamespaceFlags::USER)?;
-        kernel.set_dumpable(false)?;
+        if let Some(user) = user {
+            let user = kernel.open(user, OFlags::RDONLY, Mode::empty())?;
+            // A process that joins a container is not to be looked into from there, before and after its ids mean something else.
+            kernel.set_dumpable(false)?;
+            kernel.setns(user.as_fd(), NamespaceFlags::USER)?;
+            kernel.set_dumpable(false)?;
+        }
         match kernel.clone3(&CloneRequest { namespaces, cgroup: None, as_sibling: true })? {
-            Fork::Child => be_born(kernel, plan, inherited),
-            Fork::Parent { pidfd, .. } => FromInit::send_process(kernel, inherited.channel, &pidfd),
+            Fork::Child => match FromInit::send_self(kernel, inherited.channel) {
+                Ok(()) => be_born(kernel, plan, inherited),
+                // The runtime hears no more, as it has gone.
+                Err(_) => std::process::exit(1),
+            },
+            Fork::Parent { .. } => Ok(()),
         }
     };
     if let Err(errno) = born() {
         let causes = vec![
-            format!("joining the user namespace {}", user.display()),
+            match user {
+                Some(user) => format!("joining the user namespace {}", user.display()),
+                None => "starting the init".to_owned(),
+            },
             crate::errno::Text(errno).to_string(),
         ];
         let failure = crate::init::channel::Failure { errno: Some(errno.raw_os_error()), causes };
@@ -721,6 +758,8 @@ impl Restore<'_> {
         })
     }
 }
+
+mod usher;
 
 #[cfg(test)]
 mod tests;

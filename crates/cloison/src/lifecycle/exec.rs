@@ -299,7 +299,7 @@ fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
     let resources = if joins_user { limits(spec) } else { Vec::new() };
     Ok(ExecFacts {
         privileged,
-        joins_cgroup: matches!(state.cgroup, Record::Legacy(_)),
+        joins_cgroup: matches!(state.cgroup.directories(), Record::Legacy(_)),
         no_new_keyring: state.no_new_keyring,
         activation: preserved::socket_activation(),
         limits: resources

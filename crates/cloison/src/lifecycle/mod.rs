@@ -73,8 +73,10 @@ pub struct Runtime {
 pub enum CgroupDriver {
     /// We do, through the cgroup file system.
     Cgroupfs,
-    /// systemd does, by D-Bus.
+    /// The machine's systemd does, by D-Bus.
     Systemd,
+    /// The user's systemd does, by D-Bus.
+    UserSystemd,
     /// Nobody: the container stays in the caller's cgroup.
     Disabled,
 }

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 
-use cloison_cgroup::{DeviceRule, Resources};
+use cloison_cgroup::{DeviceRule, Property, Resources, Unit};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::schedule::{MemoryPolicy, SchedAttr};
 use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
@@ -95,6 +95,8 @@ pub struct BindSource {
 pub enum HostAction {
     /// Makes the container's cgroup.
     MakeCgroup,
+    /// Has systemd make the container's cgroup, with a process in it that will start the init.
+    StartUnit(Box<StartUnit>),
     /// Opens the source of a bind mount.
     OpenSource(BindSource),
     /// Sets the offsets of the clocks in a new time namespace: seconds and nanoseconds, by the names of `time_namespaces(7)`.
@@ -133,10 +135,25 @@ pub enum HostAction {
     LimitDevices(Vec<DeviceRule>),
 }
 
+/// A unit of systemd for the container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartUnit {
+    /// Its name, and where it is.
+    pub unit: Unit,
+    /// What annotations `org.systemd.property.NAME` ask for.
+    pub properties: Vec<Property>,
+}
+
 impl fmt::Display for HostAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakeCgroup => f.write_str("make the cgroup"),
+            Self::StartUnit(start) => {
+                let unit = &start.unit;
+                let whose = if unit.user { " of the user's systemd" } else { "" };
+                write!(f, "start the unit {} in {}{whose}", unit.name, unit.slice)?;
+                start.properties.iter().try_for_each(|one| write!(f, ", {}={}", one.name, one.value))
+            }
             Self::OpenSource(source) => {
                 let (uids, gids, _) = &source.id_maps;
                 write!(f, "open {} for a bind mount, ", source.path.display())?;

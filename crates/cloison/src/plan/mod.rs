@@ -22,6 +22,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use cloison_cgroup::{Property, Unit};
 use cloison_linux::namespace::NamespaceFlags;
 
 use crate::id::ContainerId;
@@ -40,7 +41,7 @@ pub mod process;
 pub mod seccomp;
 pub mod unsupported;
 
-pub use action::{Action, HostAction, Origin, Step};
+pub use action::{Action, HostAction, Origin, StartUnit, Step};
 use hooks::{Hook, Point};
 pub use process::Program;
 
@@ -66,6 +67,8 @@ pub struct HostFacts {
     pub cgroups: CgroupView,
     /// The container gets a cgroup of its own in them, and does not stay in the runtime's.
     pub own_cgroup: bool,
+    /// systemd makes that cgroup: which unit it is.
+    pub unit: Option<Unit>,
     /// The runtime is root, and can open what the container cannot.
     pub privileged: bool,
     /// `/proc/kcore` exists (`CONFIG_PROC_KCORE`).
@@ -121,6 +124,7 @@ impl Plan {
         if let Err(problem) = &program {
             refused.push(problem.clone());
         }
+        let properties = unit_properties(spec, facts, &mut refused);
         let (Ok(program), []) = (program, &refused[..]) else { return Err(refused) };
         if !facts.own_cgroup && !spec.linux.resources.devices.is_empty() {
             let pointer = "/linux/resources/devices".to_owned();
@@ -134,7 +138,7 @@ impl Plan {
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         let container = container_side(spec, options, facts, &namespaces, &rootfs);
         Ok(Self {
-            host: host_side(spec, options, &container, &namespaces, facts),
+            host: host_side(spec, options, &container, &namespaces, facts, properties),
             container,
             program,
             start: later(spec, options, &[Point::StartContainer, Point::Poststart]),
@@ -188,19 +192,20 @@ fn host_side(
     container: &[Step<Action>],
     namespaces: &namespaces::Namespaces,
     facts: &HostFacts,
+    properties: Vec<Property>,
 ) -> Vec<Step<HostAction>> {
     let mut steps = Steps(Vec::with_capacity(8));
-    let (from_the_beginning, before_the_program) = limits::limits(&spec.linux.resources).split();
+    let (mut from_the_beginning, before_the_program) = limits::limits(&spec.linux.resources).split();
     let limit = |resources: cloison_cgroup::Resources, steps: &mut Steps<HostAction>| {
         if facts.own_cgroup && !resources.is_empty() {
             steps.push(HostAction::LimitResources(Box::new(resources)), "/linux/resources");
         }
     };
-    if facts.own_cgroup {
+    if facts.own_cgroup && facts.unit.is_none() {
         steps.push(HostAction::MakeCgroup, cgroup_origin(spec));
+        mounts::delegate_cgroup(spec, container, namespaces, facts, &mut steps);
+        limit(std::mem::take(&mut from_the_beginning), &mut steps);
     }
-    mounts::delegate_cgroup(spec, container, namespaces, facts, &mut steps);
-    limit(from_the_beginning, &mut steps);
     hooks::open_outputs(spec, &mut steps);
     // The cgroup's own directory may be one of them.
     mounts::sources(spec, container, &mut steps);
@@ -210,6 +215,13 @@ fn host_side(
         steps.push(HostAction::TimeOffsets(offsets), origin);
     }
     namespaces.join_for_init(facts, &mut steps);
+    // After what its process inherits.
+    if let Some(unit) = &facts.unit {
+        let start = StartUnit { unit: unit.clone(), properties };
+        steps.push(HostAction::StartUnit(Box::new(start)), cgroup_origin(spec));
+        mounts::delegate_cgroup(spec, container, namespaces, facts, &mut steps);
+        limit(from_the_beginning, &mut steps);
+    }
     let origin = Origin::of_optional(!spec.linux.namespaces.is_empty(), "/linux/namespaces");
     steps.push(HostAction::CloneInit(namespaces.to_clone()), origin);
     if namespaces.new.contains(NamespaceFlags::USER) {
@@ -262,6 +274,24 @@ fn container_side(
     steps.0
 }
 
+/// The properties that annotations give the unit; where there is no unit they mean nothing.
+fn unit_properties(spec: &Spec, facts: &HostFacts, refused: &mut Vec<Problem>) -> Vec<Property> {
+    if facts.unit.is_none() {
+        return Vec::new();
+    }
+    let mut properties = Vec::new();
+    for (key, value) in &spec.annotations {
+        match Property::of_annotation(key, value) {
+            None => {}
+            Some(Ok(property)) => properties.push(property),
+            Some(Err(message)) => {
+                refused.push(Problem { pointer: Origin::key("/annotations", key).to_string(), message });
+            }
+        }
+    }
+    properties
+}
+
 fn cgroup_origin(spec: &Spec) -> Origin {
     Origin::of_optional(spec.linux.cgroups_path.is_some(), "/linux/cgroupsPath")
 }
@@ -281,7 +311,8 @@ fn enter_namespaces(
     if !later.is_empty() {
         steps.push(Action::NewNamespace(later), namespaces.origin_of(later));
     }
-    if facts.own_cgroup && matches!(facts.cgroups, CgroupView::Legacy(_)) {
+    // Who is born in a unit is born in its v1 cgroups too.
+    if facts.own_cgroup && facts.unit.is_none() && matches!(facts.cgroups, CgroupView::Legacy(_)) {
         steps.push(Action::JoinCgroup, cgroup_origin(spec));
     }
     // After the cgroup is joined: the root of a new cgroup namespace is the cgroup that its maker is in.

@@ -44,6 +44,7 @@ fn plan(spec: &Spec) -> Plan {
     let facts = HostFacts {
         cgroups: CgroupView::Unified("/sys/fs/cgroup/c1".into()),
         own_cgroup: true,
+        unit: None,
         privileged: true,
         kcore: true,
         hard_limits: Vec::new(),

@@ -66,6 +66,7 @@ fn facts() -> HostFacts {
     HostFacts {
         cgroups: CgroupView::Unified("/sys/fs/cgroup/c1".into()),
         own_cgroup: true,
+        unit: None,
         privileged: true,
         kcore: true,
         hard_limits: Vec::new(),

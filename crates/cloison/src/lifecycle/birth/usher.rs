@@ -1,0 +1,93 @@
+//! A birth in a unit of systemd.
+//!
+//! systemd makes a scope around a process that is there. So a fork of the runtime, the usher, is put into it; once the unit is
+//! complete, the usher starts the init, which thereby is born in its cgroups, as everywhere else, and goes. Were the init itself put into
+//! the unit, all that it does would have to wait for systemd, and a user could not be born outside of what systemd has handed to
+//! that user.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use cloison_cgroup::{Record, Systemd};
+use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::{Errno, Kernel};
+
+use super::{Begin, Birth, Error, FromInit, HostAction, ToInit};
+use crate::init::channel::Failure;
+use crate::lifecycle::error::Doing as _;
+use crate::plan::StartUnit;
+
+impl Birth<'_> {
+    /// Starts the usher, with all that the init will inherit.
+    pub(super) fn start_usher(
+        &mut self,
+        namespaces: NamespaceFlags,
+        begin: Begin,
+        seals: bool,
+        sources: &[(usize, OwnedFd)],
+    ) -> Result<(), Error> {
+        let Record::Systemd(unit) = self.cgroup.clone() else { return Err(Error::Protocol) };
+        self.clone_init(namespaces, begin, seals, sources, Some(unit))
+    }
+
+    /// Has systemd make the unit around the usher.
+    pub(super) fn start_unit(&mut self, start: &StartUnit) -> Result<(), Error> {
+        let Record::Systemd(mut unit) = self.cgroup.clone() else { return Err(Error::Protocol) };
+        let birth = cloison_cgroup::Birth {
+            description: format!("cloison container {}", self.state.id),
+            pid: self.first_born()?.pid.as_raw_nonzero().get(),
+            resources: Some(&self.state.resources),
+            properties: start.properties.clone(),
+        };
+        if let Err(error) = unit.start(birth) {
+            // What is somebody else's must not be touched by undoing; and systemd has been asked to stop what is ours.
+            self.state.cgroup =
+                if error.is_unit_exists() { Record::disabled() } else { self.cgroup.directories() };
+            return Err(error.into());
+        }
+        let cgroup = Record::Systemd(unit);
+        if cgroup != self.cgroup {
+            self.state.cgroup = cgroup.clone();
+            self.container()?.save(&self.state)?;
+            self.cgroup = cgroup;
+        }
+        Ok(())
+    }
+
+    /// Has the usher start the init.
+    pub(super) fn have_it_born(&mut self) -> Result<(), Error> {
+        let told = ToInit::Placed.send(self.kernel, self.first_born()?.channel()?);
+        self.unless_the_init_died(told.doing("telling the unit's first process that it is complete"))?;
+        self.adopt()
+    }
+}
+
+/// The namespaces that the init will be started in.
+pub(super) fn namespaces_of(steps: &[crate::plan::Step<HostAction>]) -> NamespaceFlags {
+    let cloning = steps.iter().find_map(|step| match step.action {
+        HostAction::CloneInit(namespaces) => Some(namespaces),
+        _ => None,
+    });
+    cloning.unwrap_or(NamespaceFlags::empty())
+}
+
+/// What the usher does: waits until the unit is complete, and enters what systemd has not put it into. Where that fails, or where the
+/// runtime is gone, it does not come back.
+pub(super) fn wait_in(kernel: &dyn Kernel, unit: &Systemd, channel: BorrowedFd<'_>) {
+    let failure = match ToInit::receive(kernel, channel) {
+        Ok(Some(ToInit::Placed)) => match unit.join() {
+            Ok(()) => return,
+            Err(error) => {
+                Failure { errno: error.errno().map(Errno::raw_os_error), causes: vec![error.to_string()] }
+            }
+        },
+        Ok(_) => std::process::exit(0),
+        Err(errno) => Failure {
+            errno: Some(errno.raw_os_error()),
+            causes: vec!["waiting for the container's unit".to_owned()],
+        },
+    };
+    if let Err(errno) = FromInit::send_failure(kernel, channel, &failure) {
+        log::debug!("nobody to tell that {failure}: {errno}");
+    }
+    std::process::exit(1)
+}

@@ -1,0 +1,337 @@
+//! Cgroups that systemd makes.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cloison_tests::host::{self, CgroupLayout};
+use cloison_tests::{Container, Sandbox, json, only_for, skip_unless, until};
+
+/// What `systemctl` says.
+fn systemctl(arguments: &[&str]) -> String {
+    let output = Command::new("systemctl").args(arguments).output().expect("systemctl runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn property(unit: &str, name: &str) -> String {
+    systemctl(&["show", "--value", "--property", name, unit])
+}
+
+fn is_known(unit: &str) -> bool {
+    property(unit, "LoadState") != "not-found"
+}
+
+/// The directory of a container's cgroup, in the hierarchy that has its memory limit.
+fn directory(container: &Container<'_>) -> PathBuf {
+    let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("it lives");
+    let (controller, mount) = match host::cgroup_layout() {
+        CgroupLayout::V2 => ("", "/sys/fs/cgroup"),
+        CgroupLayout::V1 => ("memory", "/sys/fs/cgroup/memory"),
+    };
+    let path = text.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        (fields.next()? == controller).then(|| fields.next())?
+    });
+    PathBuf::from(format!("{mount}{}", path.expect("it is in a cgroup")))
+}
+
+macro_rules! systemd_or_skip {
+    () => {
+        skip_unless!(host::has_systemd(), "needs systemd as the machine's init");
+    };
+}
+
+#[test]
+fn a_container_is_in_a_scope_of_its_own_when_create_returns() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let path = format!("machine.slice:test:{}", sandbox.name());
+    let container = sandbox.sleeper().set("/linux/cgroupsPath", path).create();
+    let unit = format!("test-{}.scope", sandbox.name());
+    assert!(directory(&container).ends_with(format!("machine.slice/{unit}")), "{:?}", directory(&container));
+    for (name, expected) in [
+        ("ActiveState", "active"),
+        ("Slice", "machine.slice"),
+        ("Delegate", "yes"),
+        ("DefaultDependencies", "no"),
+        ("MemoryAccounting", "yes"),
+        ("TasksAccounting", "yes"),
+    ] {
+        assert_eq!(property(&unit, name), expected, "{name}");
+    }
+    container.start().ok();
+    container.end();
+    assert!(!is_known(&unit));
+}
+
+#[test]
+fn the_default_is_a_scope_in_the_system_slice_named_after_the_container() {
+    systemd_or_skip!();
+    only_for!(Cloison, "runc names it after itself");
+    let sandbox = Sandbox::new().with_systemd();
+    let container = sandbox.sleeper().start();
+    let unit = format!("cloison-{}.scope", container.id());
+    assert!(directory(&container).ends_with(format!("system.slice/{unit}")));
+    container.end();
+    assert!(!is_known(&unit));
+}
+
+#[test]
+fn a_cgroup_namespace_has_the_scope_as_its_root() {
+    systemd_or_skip!();
+    skip_unless!(host::cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    let sandbox = Sandbox::new().with_systemd();
+    let output =
+        sandbox.busybox("cat /proc/self/cgroup; ls -d /sys/fs/cgroup/cgroup.procs").namespace("cgroup", None);
+    assert_eq!(output.run().ok(), "0::/\n/sys/fs/cgroup/cgroup.procs\n");
+}
+
+#[test]
+fn a_user_namespace_is_no_hindrance() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let rootfs = cloison_tests::Rootfs::busybox().owned_by(100_000, 100_000);
+    let bundle =
+        sandbox.bundle(rootfs).args(["sh", "-c", "id -u; cat /proc/self/uid_map"]).user_namespace(100_000);
+    let printed = bundle.run().ok().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(printed, "0 0 100000 65536");
+}
+
+#[test]
+fn joined_namespaces_are_no_hindrance() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let first = sandbox.sleeper().namespace("cgroup", None).start();
+    let path = |kind: &str| format!("/proc/{}/ns/{kind}", first.pid());
+    let second = sandbox
+        .busybox("readlink /proc/self/ns/ipc; echo $$")
+        .namespace("pid", Some(&path("pid")))
+        .namespace("ipc", Some(&path("ipc")))
+        .namespace("cgroup", Some(&path("cgroup")));
+    let output = second.run();
+    let expected = fs::read_link(path("ipc")).unwrap();
+    let mut lines = output.ok().lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_ne!(lines.pop().as_deref(), Some("1"));
+    assert_eq!(lines, [expected.to_str().unwrap()]);
+    first.end();
+}
+
+#[test]
+fn limits_are_told_to_systemd_and_hold_after_it_reloads() {
+    systemd_or_skip!();
+    skip_unless!(host::cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    let sandbox = Sandbox::new().with_systemd();
+    let container = sandbox
+        .sleeper()
+        .set("/linux/resources/memory", json!({"limit": 64 << 20, "swap": 96 << 20, "reservation": 32 << 20}))
+        .set("/linux/resources/cpu", json!({"shares": 512, "quota": 45_500, "period": 100_000}))
+        .set("/linux/resources/pids", json!({"limit": 40}))
+        .set("/linux/resources/unified", json!({"memory.high": "60000000"}))
+        .start();
+    let unit = directory(&container).file_name().unwrap().to_str().unwrap().to_owned();
+    for (name, expected) in [
+        ("MemoryMax", "67108864"),
+        ("MemorySwapMax", "33554432"),
+        ("MemoryLow", "33554432"),
+        ("MemoryHigh", "60000000"),
+        ("CPUWeight", "59"),
+        ("CPUQuotaPerSecUSec", "460ms"),
+        ("TasksMax", "40"),
+    ] {
+        assert_eq!(property(&unit, name), expected, "{name}");
+    }
+    let files =
+        ["memory.max", "memory.swap.max", "memory.low", "memory.high", "cpu.weight", "cpu.max", "pids.max"];
+    let directory = directory(&container);
+    let read = || files.map(|file| fs::read_to_string(directory.join(file)).unwrap());
+    let before = read();
+    assert_eq!(before[0], "67108864\n");
+    assert_eq!(before[5], "46000 100000\n", "rounded up to what systemd can keep");
+    systemctl(&["daemon-reload"]);
+    assert_eq!(read(), before);
+    container.end();
+}
+
+#[test]
+fn update_changes_the_unit_and_the_cgroup() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let container = sandbox.sleeper().set("/linux/resources/pids", json!({"limit": 40})).start();
+    let unit = directory(&container).file_name().unwrap().to_str().unwrap().to_owned();
+    sandbox.cloison(["update", "--pids-limit", "50", "--cpu-share", "100", container.id()]).ok();
+    assert_eq!(property(&unit, "TasksMax"), "50");
+    if host::cgroup_layout() == CgroupLayout::V2 {
+        assert_eq!(fs::read_to_string(directory(&container).join("pids.max")).unwrap(), "50\n");
+        assert_eq!(property(&unit, "CPUWeight"), "17");
+        systemctl(&["daemon-reload"]);
+        assert_eq!(fs::read_to_string(directory(&container).join("pids.max")).unwrap(), "50\n");
+    }
+    container.end();
+}
+
+#[test]
+fn device_rules_hold_after_systemd_reloads() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let kmsg = json!({"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11});
+    for allow in [true, false] {
+        let rules = json!([
+            {"allow": false, "access": "rwm"},
+            {"allow": allow, "type": "c", "major": 1, "minor": 11, "access": "w"},
+        ]);
+        let container = sandbox
+            .sleeper()
+            .push("/linux/devices", kmsg.clone())
+            .set("/linux/resources/devices", rules)
+            .start();
+        for _ in 0..2 {
+            let output = container.exec_script(&[], "echo > /dev/null && echo x > /dev/kmsg && echo written");
+            assert_eq!(output.stdout == "written\n", allow, "{}", output.describe());
+            systemctl(&["daemon-reload"]);
+        }
+        container.end();
+    }
+}
+
+#[test]
+fn annotations_are_properties_of_the_unit() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let annotations = json!({
+        "org.systemd.property.TimeoutStopUSec": "uint64 123456789",
+        "org.systemd.property.CollectMode": "'inactive-or-failed'",
+    });
+    let container = sandbox.sleeper().set("/annotations", annotations).start();
+    let unit = directory(&container).file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(property(&unit, "TimeoutStopUSec"), "2min 3.456789s");
+    assert_eq!(property(&unit, "CollectMode"), "inactive-or-failed");
+    container.end();
+}
+
+#[test]
+fn a_property_that_systemd_does_not_know_is_refused_in_its_words() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let id = sandbox.new_id();
+    let bundle = sandbox.sleeper().set("/annotations", json!({"org.systemd.property.Nonsense": "true"}));
+    bundle.try_create(&id, &[]).refused_saying(&["Nonsense"]);
+    sandbox.assert_nothing_left();
+    assert!(!is_known(&format!("cloison-{id}.scope")));
+}
+
+#[test]
+fn delete_makes_systemd_forget_a_unit_that_failed() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    // The first process of a pid namespace does not hear of the SIGTERM that comes first.
+    let annotations = json!({
+        "org.systemd.property.RuntimeMaxSec": "uint64 1",
+        "org.systemd.property.TimeoutStopSec": "uint64 1",
+    });
+    let container = sandbox.sleeper().set("/annotations", annotations).start();
+    let (unit, pid) =
+        (directory(&container).file_name().unwrap().to_str().unwrap().to_owned(), container.pid());
+    until("the unit has failed", || property(&unit, "ActiveState") == "failed");
+    sandbox.wait_for_orphan(pid);
+    container.delete().ok();
+    assert!(!is_known(&unit));
+}
+
+#[test]
+fn the_name_of_a_unit_that_has_failed_can_be_used_again() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let unit = format!("test-{}.scope", sandbox.name());
+    let mut command = sandbox.bare_command("systemd-run");
+    command.args(["--quiet", "--scope", "--unit", &unit, "--property", "RuntimeMaxSec=1", "sleep", "1000"]);
+    sandbox.spawn(command).wait();
+    until("the unit has failed", || property(&unit, "ActiveState") == "failed");
+    let path = format!("system.slice:test:{}", sandbox.name());
+    let container = sandbox.sleeper().set("/linux/cgroupsPath", path).start();
+    assert_eq!(property(&unit, "ActiveState"), "active");
+    container.end();
+    assert!(!is_known(&unit));
+}
+
+#[test]
+fn a_unit_that_is_somebody_elses_is_refused_and_lives_on() {
+    systemd_or_skip!();
+    only_for!(Cloison, "runc stops it when its own container could not be made");
+    let sandbox = Sandbox::new().with_systemd();
+    let unit = format!("test-{}.scope", sandbox.name());
+    let mut command = sandbox.bare_command("systemd-run");
+    command.args(["--quiet", "--scope", "--unit", &unit, "sleep", "1000"]);
+    let other = sandbox.spawn(command);
+    until("the scope is there", || property(&unit, "ActiveState") == "active");
+    // In another slice, so that its cgroup is not looked for where it is.
+    for (slice, words) in [("system.slice", "is not empty"), ("machine.slice", "already")] {
+        let path = format!("{slice}:test:{}", sandbox.name());
+        let id = sandbox.new_id();
+        sandbox.sleeper().set("/linux/cgroupsPath", path).try_create(&id, &[]).refused_saying(&[words]);
+        assert_eq!(property(&unit, "ActiveState"), "active");
+        assert!(!sandbox.root().join(&id).exists());
+    }
+    other.signal(rustix::process::Signal::KILL);
+    other.wait();
+}
+
+#[test]
+fn a_limit_that_cannot_be_leaves_no_unit() {
+    systemd_or_skip!();
+    let sandbox = Sandbox::new().with_systemd();
+    let id = sandbox.new_id();
+    let bundle =
+        sandbox.sleeper().set("/linux/resources/hugepageLimits", json!([{"pageSize": "3KB", "limit": 1}]));
+    bundle.try_create(&id, &[]).refused_saying(&["hugepageLimits/0"]);
+    assert!(!is_known(&format!("cloison-{id}.scope")));
+}
+
+#[test]
+fn a_path_that_is_no_unit_is_refused_in_the_words_of_runc() {
+    let sandbox = Sandbox::new().with_systemd();
+    let path = format!("/{}", sandbox.name());
+    let expected = format!(
+        "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"{path}\" instead"
+    );
+    let bundle = sandbox.sleeper().set("/linux/cgroupsPath", path);
+    bundle.try_create(&sandbox.new_id(), &[]).refused_saying(&[&expected]);
+}
+
+#[test]
+fn an_annotation_that_is_no_property_is_refused_by_its_place() {
+    systemd_or_skip!();
+    only_for!(Cloison, "runc does not tell the place");
+    let sandbox = Sandbox::new().with_systemd();
+    let bundle = sandbox.sleeper().set("/annotations", json!({"org.systemd.property.TasksMax": "uint64"}));
+    let output = bundle.try_create(&sandbox.new_id(), &[]);
+    output.refused_saying(&["/annotations/org.systemd.property.TasksMax", "GVariant"]);
+}
+
+#[test]
+fn without_systemd_the_error_says_so() {
+    skip_unless!(!host::has_systemd(), "needs a machine without systemd");
+    only_for!(Cloison, "runc says it in other words");
+    let sandbox = Sandbox::new().with_systemd();
+    sandbox.sleeper().try_create(&sandbox.new_id(), &[]).refused_saying(&["systemd", "/run/systemd/system"]);
+}
+
+#[test]
+fn a_bus_that_stalls_is_an_error_in_time_and_nothing_is_left() {
+    only_for!(Cloison, "runc waits for the bus as long as it takes");
+    let sandbox = Sandbox::new().with_systemd();
+    let socket = sandbox.dir().join("bus");
+    let _accepts_and_says_nothing = UnixListener::bind(&socket).unwrap();
+    let bundle = sandbox.sleeper();
+    bundle.write();
+    let id = sandbox.new_id();
+    let mut command = bundle.create_command(&id, &[]);
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", socket.display()));
+    let begun = Instant::now();
+    let output = sandbox.finish(command);
+    output.refused_saying(&[&format!("systemd ({}): connecting: no answer within 10 s", socket.display())]);
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert!(!sandbox.root().join(&id).exists());
+    sandbox.assert_nothing_left();
+}
