@@ -1,6 +1,6 @@
 //! The five capability sets.
 
-use cloison_tests::{Sandbox, json};
+use cloison_tests::{Sandbox, json, runc_lacks};
 
 const CAP_CHOWN: u64 = 1 << 0;
 const CAP_KILL: u64 = 1 << 5;
@@ -48,6 +48,22 @@ fn a_user_without_ambient_capabilities_has_none() {
     let bundle = sandbox.busybox(STATUS).capabilities(&["CAP_KILL"]);
     let output = bundle.set("/process/user", json!({"uid": 1000, "gid": 1000})).run();
     assert_eq!(sets(output.ok()), [0, 0, 0, CAP_KILL, 0]);
+}
+
+#[test]
+fn an_ambient_capability_that_cannot_be_raised_is_warned_about() {
+    runc_lacks!("1.3: a warning of ambient capabilities");
+    let sandbox = Sandbox::new();
+    let bundle = sandbox
+        .busybox(STATUS)
+        .capabilities(&["CAP_CHOWN", "CAP_KILL"])
+        .set("/process/capabilities/inheritable", json!(["CAP_KILL"]))
+        .set("/process/capabilities/ambient", json!(["CAP_KILL", "CAP_CHOWN"]));
+    let output = bundle.run();
+    let both = CAP_CHOWN | CAP_KILL;
+    assert_eq!(sets(output.ok()), [CAP_KILL, both, both, both, CAP_KILL]);
+    assert!(output.stderr.contains("can't raise ambient capability CAP_CHOWN: "), "{}", output.describe());
+    assert!(!output.stderr.contains("CAP_KILL"), "{}", output.describe());
 }
 
 #[test]

@@ -186,6 +186,17 @@ fn process(process: &Process, at: &str, list: &mut Warnings) {
                 }
             }
         }
+        for (index, name) in sets.ambient.iter().enumerate().filter(|(_, name)| !told.contains(name)) {
+            // capabilities(7): a capability is ambient only while it is both.
+            if !(sets.permitted.contains(name) && sets.inheritable.contains(name)) {
+                list.add(
+                    format!("{at}/capabilities/ambient/{index}"),
+                    format!(
+                        "can't raise ambient capability {name}: it is not both permitted and inheritable"
+                    ),
+                );
+            }
+        }
     }
 }
 

@@ -127,3 +127,14 @@ fn each_ignored_or_outdated_field_is_named() {
         assert!(warnings[0].starts_with(expected), "{warnings:?}");
     }
 }
+
+#[test]
+fn an_ambient_capability_has_to_be_permitted_and_inheritable() {
+    let sets = json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL", "CAP_CHOWN"]});
+    assert_eq!(
+        warnings(&json!({"process": {"capabilities": sets}})),
+        [
+            "/process/capabilities/ambient/1: can't raise ambient capability CAP_CHOWN: it is not both permitted and inheritable"
+        ]
+    );
+}
