@@ -20,6 +20,7 @@
 //! - [`sandbox`]: the directory, names and commands of one test
 //! - [`bundle`]: `config.json` and its root file system
 //! - [`rootfs`]: where root file systems come from
+//! - [`engines`]: the seccomp profiles of engines
 //! - [`container`]: one container between `create` and `delete`
 //! - [`screen`]: a terminal that somebody sits at
 //! - [`output`]: what a finished command printed
@@ -34,6 +35,7 @@ pub mod agent;
 pub mod bundle;
 pub mod cgroup;
 pub mod container;
+pub mod engines;
 pub mod host;
 pub mod leaks;
 pub mod output;
