@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cloison_tests::cgroup::has_controller;
 use cloison_tests::host::{CgroupLayout, cgroup_layout, has_file};
-use cloison_tests::{Sandbox, json, only_for, skip_unless};
+use cloison_tests::{Bundle, Sandbox, json, only_for, skip_unless};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
@@ -386,4 +386,34 @@ fn zeros_and_nulls_are_not_set() {
         section.extend(new);
     });
     assert_eq!(bundle.run().ok(), "ok\n");
+}
+
+#[test]
+fn who_may_make_no_cgroup_is_told_which_limits_will_not_hold() {
+    only_for!(Cloison, "runc refuses");
+    let sandbox = Sandbox::new();
+    let limits = json!({"pids": {"limit": 5}, "cpu": {"shares": 7}});
+    let bundle = sandbox.sleeper().set("/linux/resources", limits);
+    let plan = |bundle: &Bundle<'_>| {
+        bundle.write();
+        let mut command = sandbox.bare_command("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(cloison_tests::runtime::binary());
+        sandbox.finish({
+            command.arg("--root").arg(sandbox.root()).arg("plan").arg(bundle.dir());
+            command
+        })
+    };
+    let output = plan(&bundle);
+    for section in ["pids", "cpu"] {
+        let warning = format!(
+            "/linux/resources/{section}: ignored without a cgroup of the container's own: nothing is limited"
+        );
+        assert!(output.ok().contains(&warning), "{}", output.describe());
+    }
+    assert!(!output.stdout.contains("make the cgroup"));
+    // Who asks for a certain one means it.
+    let bundle = bundle.set("/linux/cgroupsPath", format!("/{}-here", sandbox.name()));
+    assert!(plan(&bundle).ok().contains("make the cgroup  [/linux/cgroupsPath]"));
 }

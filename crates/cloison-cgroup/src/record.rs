@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
 use crate::Cgroup;
@@ -55,6 +56,27 @@ impl Record {
                 Self::Legacy(cgroup.clone())
             }
             other => other.clone(),
+        }
+    }
+
+    /// Whether the caller has the rights to make the cgroup, as far as the files' permissions tell; of a v1 cgroup, in every
+    /// hierarchy.
+    #[must_use]
+    pub fn may_be_made(&self) -> bool {
+        let may_make = |path: &PathBuf| {
+            // mkdir(2) happens in the last directory that is there; the one that is there already is written into.
+            let mut levels = path.ancestors();
+            levels.find(|level| level.exists()).is_some_and(|level| {
+                accessat(CWD, level, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+            })
+        };
+        match self {
+            // What systemd may, it says itself.
+            Self::Disabled(_) | Self::Systemd(_) => true,
+            Self::Unified(cgroup) => may_make(&cgroup.directory),
+            Self::Legacy(cgroup) => {
+                cgroup.directories.iter().map(|one| &one.path).chain(&cgroup.unified).all(may_make)
+            }
         }
     }
 

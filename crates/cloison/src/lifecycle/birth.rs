@@ -12,6 +12,7 @@ use cloison_linux::process::{self, CloneRequest, Fork};
 use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed, signals};
 
 use super::delete::destroy;
+use super::device_rules::is_root_of_the_machine;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
 use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, preserved, sources};
@@ -68,7 +69,14 @@ impl Conception {
                 let place = CgroupPath::new(spec.linux.cgroups_path.as_deref(), id.as_str())?;
                 let layout = Layout::detect_for(&place)?;
                 let record = layout.place(&place)?;
-                (layout, record)
+                if spec.linux.cgroups_path.is_none() && !is_root_of_the_machine() && !record.may_be_made() {
+                    log::debug!(
+                        "the caller may not make a cgroup; the container stays in that of the caller"
+                    );
+                    (layout_to_show(&spec), Record::disabled())
+                } else {
+                    (layout, record)
+                }
             }
         };
         let plan_options = Options {
