@@ -278,6 +278,21 @@ fn a_unit_that_is_somebody_elses_is_refused_and_lives_on() {
 }
 
 #[test]
+fn a_frozen_cgroup_that_was_there_before_is_refused_and_nothing_hangs_in_it() {
+    systemd_or_skip!();
+    skip_unless!(host::cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    let sandbox = Sandbox::new().with_systemd();
+    let unit = format!("test-{}.scope", sandbox.name());
+    let cgroup = PathBuf::from("/sys/fs/cgroup/system.slice").join(&unit);
+    fs::create_dir(&cgroup).unwrap();
+    fs::write(cgroup.join("cgroup.freeze"), "1").unwrap();
+    let bundle = sandbox.sleeper().set("/linux/cgroupsPath", format!("system.slice:test:{}", sandbox.name()));
+    bundle.try_create(&sandbox.new_id(), &[]).refused_saying(&["container's cgroup unexpectedly frozen"]);
+    assert!(!is_known(&unit));
+    fs::remove_dir(cgroup).unwrap();
+}
+
+#[test]
 fn a_limit_that_cannot_be_leaves_no_unit() {
     systemd_or_skip!();
     let sandbox = Sandbox::new().with_systemd();

@@ -26,6 +26,8 @@ impl Birth<'_> {
         sources: &[(usize, OwnedFd)],
     ) -> Result<(), Error> {
         let Record::Systemd(unit) = self.cgroup.clone() else { return Err(Error::Protocol) };
+        // The usher would hang in a cgroup that is there and frozen.
+        self.make_cgroup()?;
         self.clone_init(namespaces, begin, seals, sources, Some(unit))
     }
 
