@@ -161,6 +161,7 @@ impl<'s> Bundle<'s> {
                 path.contains(self.sandbox.name()),
                 "the cgroup path {path:?} does not bear the sandbox's name: the runtime could kill the machine"
             );
+            self.sandbox.follow(path);
         }
     }
 

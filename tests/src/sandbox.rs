@@ -42,7 +42,9 @@ pub struct Sandbox {
     commands: Cell<u32>,
     mounts: RefCell<Vec<PathBuf>>,
     /// Whether systemd makes the cgroups.
-    systemd: bool,
+    systemd: Cell<bool>,
+    /// That is what the test is about.
+    about_systemd: bool,
     /// Children that a [`Foreground`] will wait for; every other child is a container's process given to us.
     waited_for: RefCell<Vec<u32>>,
 }
@@ -72,7 +74,10 @@ impl Sandbox {
             containers: Cell::new(0),
             commands: Cell::new(0),
             mounts: RefCell::default(),
-            systemd: std::env::var_os("CLOISON_TEST_SYSTEMD").is_some_and(|value| !value.is_empty()),
+            systemd: Cell::new(
+                std::env::var_os("CLOISON_TEST_SYSTEMD").is_some_and(|value| !value.is_empty()),
+            ),
+            about_systemd: false,
             waited_for: RefCell::default(),
         }
     }
@@ -80,8 +85,16 @@ impl Sandbox {
     /// Has systemd make the cgroups, whatever `CLOISON_TEST_SYSTEMD` says.
     #[must_use]
     pub fn with_systemd(mut self) -> Self {
-        self.systemd = true;
+        self.systemd.set(true);
+        self.about_systemd = true;
         self
+    }
+
+    /// Leaves systemd out from now on, for a cgroup path that is not one of systemd's, unless that is what the test is about.
+    pub(crate) fn follow(&self, cgroups_path: &str) {
+        if !self.about_systemd && !cgroups_path.contains(':') {
+            self.systemd.set(false);
+        }
     }
 
     /// The name that everything of this sandbox bears: its directory, container ids, cgroups and processes.
@@ -133,7 +146,7 @@ impl Sandbox {
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.bare_command(runtime::binary());
         command.arg("--root").arg(self.root());
-        if self.systemd {
+        if self.systemd.get() {
             command.arg("--systemd-cgroup");
         }
         command.args(arguments);

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use cloison_tests::{Bundle, Rootfs, Sandbox, json, only_for, runc_lacks, runtime};
+use cloison_tests::{Bundle, Rootfs, Sandbox, host, json, only_for, runc_lacks, runtime};
 use rustix::mount::MountFlags;
 
 fn script(root: &Path, name: &str, text: &str) {
@@ -109,8 +109,11 @@ fn cve_2019_5736_the_runtime_cannot_be_overwritten_from_inside() {
     let bundle = sandbox.bundle(rootfs).args(["/evil"]).writable();
     // Not a success of ours: the script's interpreter is not the runtime, or it cannot run at all.
     let output = bundle.run();
-    assert_ne!(output.code(), 0, "{}", output.describe());
-    assert!(!output.stdout.contains(" version "), "the runtime ran inside: {}", output.describe());
+    // A kernel without CONFIG_CHECKPOINT_RESTORE cannot take the runtime's file from its process: what runs inside is a sealed copy.
+    if host::has_file("/proc/sys/kernel/ns_last_pid") {
+        assert_ne!(output.code(), 0, "{}", output.describe());
+        assert!(!output.stdout.contains(" version "), "the runtime ran inside: {}", output.describe());
+    }
     assert!(fs::read(binary).unwrap() == before, "the runtime is as it was");
 }
 

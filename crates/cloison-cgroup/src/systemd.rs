@@ -299,7 +299,9 @@ impl Systemd {
         }
         let name = self.unit.name.as_str();
         let arguments = vec![Value::text(name), Value::Bool(true), property::list(properties)];
-        bus.call("SetUnitProperties", Some(name), arguments).map(drop)
+        bus.call("SetUnitProperties", Some(name), arguments)?;
+        // systemd answers, and then writes the cgroup's files, before it listens again. What we write must come after that.
+        bus.manager_property("Version").map(drop)
     }
 
     /// What the properties are now; those that cannot be read are left out.
@@ -400,8 +402,11 @@ impl Cgroup for Systemd {
             return Ok(Vec::new());
         }
         self.directories.check(resources)?;
-        let resources = limits::rounded(resources, || self.directories.cpu());
+        let mut resources = limits::rounded(resources, || self.directories.cpu());
         let mut bus = self.connect()?;
+        if self.is_unified() {
+            resources = limits::without_weight_of_the_idle(resources, &mut version(&mut bus))?;
+        }
         let properties = if self.is_unified() { limits::unified } else { limits::legacy }(
             &resources,
             &mut version(&mut bus),

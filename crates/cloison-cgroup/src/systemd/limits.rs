@@ -69,6 +69,23 @@ pub(super) fn rounded(resources: &Resources, now: impl FnOnce() -> Cpu) -> Resou
     resources
 }
 
+/// Takes the weight out of limits that make a cgroup of v2 idle: to systemd, and to the kernel, it can only be one of the two.
+pub(super) fn without_weight_of_the_idle(
+    mut resources: Resources,
+    version: &mut Version<'_>,
+) -> Result<Resources, BusError> {
+    let by_file = resources.unified.get("cpu.idle").is_some_and(|value| value.trim() == "1");
+    if (resources.cpu.idle == Some(1) || by_file) && version()? >= IDLE_SINCE {
+        let share = resources.cpu.shares.take().is_some();
+        if resources.unified.remove("cpu.weight").is_some() || share {
+            log::warn!(
+                "unable to apply both a CPU weight and idle: systemd has one for both, so the weight is ignored"
+            );
+        }
+    }
+    Ok(resources)
+}
+
 fn quota_per_second(quota: u64, period: u64) -> Option<u64> {
     quota.checked_mul(SECOND)?.checked_div(period)?.checked_next_multiple_of(PERCENT)
 }
@@ -471,6 +488,20 @@ mod tests {
         assert_eq!((quota.cpu.quota, quota.cpu.period), (Some(Limit::At(10_000)), Some(50_000)));
         let nothing = rounded(&of(r#"{"pids":1}"#), || panic!("asked"));
         assert_eq!(nothing, of(r#"{"pids":1}"#));
+    }
+
+    #[test]
+    fn an_idle_cgroup_gets_no_weight() {
+        let mut both = of(r#"{"cpu":{"shares":200,"idle":1},"unified":{"cpu.weight":"8"}}"#);
+        let old = without_weight_of_the_idle(both.clone(), &mut || Ok(251)).unwrap();
+        assert_eq!(old, both, "this systemd knows nothing of idle cgroups");
+        let idle = without_weight_of_the_idle(both.clone(), &mut || Ok(252)).unwrap();
+        assert_eq!(idle, of(r#"{"cpu":{"idle":1}}"#));
+        both.cpu.idle = Some(0);
+        assert_eq!(without_weight_of_the_idle(both.clone(), &mut || panic!("asked")).unwrap(), both);
+        let by_file = of(r#"{"unified":{"cpu.idle":"1","cpu.weight":"8"}}"#);
+        let idle = without_weight_of_the_idle(by_file, &mut || Ok(252)).unwrap();
+        assert_eq!(idle, of(r#"{"unified":{"cpu.idle":"1"}}"#));
     }
 
     #[test]

@@ -146,13 +146,20 @@ fn the_version_is_asked_once() {
 
 #[test]
 fn limits_are_set_on_the_running_unit() {
-    let fake = serve(vec![Ok("")]);
+    let fake = FakeBus::new(|mut peer: Peer| {
+        peer.welcome_as_broker();
+        let set = peer.receive().unwrap();
+        peer.answer(&set, vec![]);
+        let barrier = peer.receive().unwrap();
+        peer.answer(&barrier, vec![Value::Variant(Box::new(Value::text("252")))]);
+        [set, barrier]
+    });
     let mut bus = fake.connect(LONG).unwrap();
     scope().set(&mut bus, vec![Property::new("TasksMax", Value::U64(7))]).unwrap();
     scope().set(&mut bus, Vec::new()).unwrap();
     drop(bus);
     let calls = fake.join();
-    assert_eq!(names(&calls), ["SetUnitProperties"]);
+    assert_eq!(names(&calls), ["SetUnitProperties", "Get"], "and waits until systemd has written its part");
     let printed: Vec<String> = calls[0].body.iter().map(ToString::to_string).collect();
     assert_eq!(printed, ["box-1.scope", "true", "[(TasksMax 7)]"]);
 }
