@@ -90,6 +90,11 @@ impl Sandbox {
         self
     }
 
+    /// Whether systemd makes the cgroups: for tests that depend on who does.
+    pub fn uses_systemd(&self) -> bool {
+        self.systemd.get()
+    }
+
     /// Leaves systemd out from now on, for a cgroup path that is not one of systemd's, unless that is what the test is about.
     pub(crate) fn follow(&self, cgroups_path: &str) {
         if !self.about_systemd && !cgroups_path.contains(':') {

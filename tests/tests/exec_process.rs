@@ -58,6 +58,7 @@ fn what_a_document_leaves_out_of_rights_and_limits_is_the_containers() {
 #[test]
 fn a_document_may_come_through_a_pipe() {
     let sandbox = Sandbox::new();
+    skip_unless!(!sandbox.uses_systemd(), "the shell counts on the options of the command line");
     let container = sandbox.sleeper().start();
     let file = document(&sandbox, "echo piped", |_| {});
     let mut shell = sandbox.bare_command("/bin/bash");
