@@ -9,6 +9,7 @@
 //! | `isolate` | a process for each test |
 //! | `integration` | single integration tests |
 //! | `race` | the tests that are races, many more times than `test` runs them |
+//! | `fuzz` | the fuzz targets |
 //! | `guards` | whether the tests of known holes can fail |
 //! | `bench` | a run of `true`, beside the other runtimes on this machine |
 //! | `size` | how large the binary is, and that it is static |
@@ -22,6 +23,7 @@ mod bench;
 mod build;
 mod command;
 mod demo;
+mod fuzz;
 mod guards;
 mod integration;
 mod isolate;
@@ -43,6 +45,8 @@ tools:
   test [CARGO TEST ARGS]    install what is missing, build, and run every test
   race [ROUNDS]             run every race of tests/races.rs with so many containers (1000)
   guards [PART OF A NAME]   build the runtime without each guard; the tests that hold it must fail
+  fuzz [--minutes N | --seconds N] [TARGET...]
+                            run each fuzz target for so long (10 minutes)
   bench [ROUNDS]            measure `run true` beside runc and crun, interleaved
   size                      build the release binary; check that it is static and below 4 MB
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev
@@ -58,6 +62,13 @@ fn main() -> ExitCode {
         ["race"] => race::race(1000),
         ["race", rounds] => rounds.parse().map_err(Into::into).and_then(race::race),
         ["guards", filters @ ..] => guards::guards(filters),
+        ["fuzz", "--minutes", minutes, targets @ ..] => {
+            minutes.parse::<u64>().map_err(Into::into).and_then(|minutes| fuzz::fuzz(minutes * 60, targets))
+        }
+        ["fuzz", "--seconds", seconds, targets @ ..] => {
+            seconds.parse().map_err(Into::into).and_then(|seconds| fuzz::fuzz(seconds, targets))
+        }
+        ["fuzz", targets @ ..] => fuzz::fuzz(600, targets),
         ["bench"] => bench::bench(100),
         ["bench", rounds] => rounds.parse().map_err(Into::into).and_then(bench::bench),
         ["size"] => size::size(),

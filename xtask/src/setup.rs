@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{Result, command};
 
 /// A package, and what it brings: nothing is installed where that is there already.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 7] = [
     // The root file system of most tests, in a single file.
     ("busybox-static", "/bin/busybox"),
     // Makes the Debian root file system of the others; the keys let it check what it downloads, on Ubuntu too.
@@ -16,6 +16,8 @@ const PACKAGES: [(&str, &str); 6] = [
     ("runc", "/usr/sbin/runc"),
     // Our filters are compared with its.
     ("libseccomp-dev", "/usr/include/seccomp.h"),
+    // The fuzz targets' engine is C++.
+    ("g++", "/usr/bin/g++"),
 ];
 
 /// Installs what is missing, with `apt-get`.

@@ -24,3 +24,9 @@ mod security;
 
 #[cfg(test)]
 mod tests;
+
+/// The home of a user in the bytes of an `/etc/passwd`: for the fuzz target.
+#[cfg(fuzzing)]
+pub fn home_in(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
+    program::home_in(passwd, uid)
+}

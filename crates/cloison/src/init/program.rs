@@ -115,7 +115,7 @@ fn passwd(kernel: &dyn Kernel, root: &Root<'_>) -> Result<Vec<u8>, Errno> {
 }
 
 /// The sixth field of the first line whose third is `uid` (passwd(5)).
-fn home_in(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
+pub(super) fn home_in(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
     let uid = uid.to_string();
     passwd.split(|byte| *byte == b'\n').find_map(|line| {
         let mut fields = line.split(|byte| *byte == b':').skip(2);

@@ -68,7 +68,7 @@ impl Owners {
 }
 
 /// The first name with this user id (`passwd(5)`).
-fn name_in(passwd: &[u8], uid: u32) -> Option<String> {
+pub(super) fn name_in(passwd: &[u8], uid: u32) -> Option<String> {
     passwd.split(|&byte| byte == b'\n').find_map(|line| {
         let mut fields = line.split(|&byte| byte == b':');
         let (name, number) = (fields.next()?, fields.nth(1)?);

@@ -126,3 +126,9 @@ fn store_with(runtime: &Runtime, id: &ContainerId) -> Result<Store, crate::state
         error => error,
     })
 }
+
+/// The owner's name in the bytes of an `/etc/passwd`: for the fuzz target.
+#[cfg(fuzzing)]
+pub fn name_in(passwd: &[u8], uid: u32) -> Option<String> {
+    list::name_in(passwd, uid)
+}

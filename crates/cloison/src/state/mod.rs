@@ -73,3 +73,9 @@ const CONFIG: &str = "config.json";
 const CREATED: &str = "created";
 /// The socket that `start` connects to.
 const START: &str = "start";
+
+/// A state from the bytes of a `state.json`: for the fuzz target, which has no directory.
+#[cfg(fuzzing)]
+pub fn parse(bytes: &[u8]) -> Result<State, Error> {
+    State::parse(bytes, std::path::Path::new(STATE))
+}
