@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use cloison_tests::{Kind, Rootfs, Sandbox, host, json, only_for, runc_lacks, runtime, skip_unless};
+use cloison_tests::{Bundle, Kind, Rootfs, Sandbox, host, json, only_for, runc_lacks, runtime, skip_unless};
 
 /// The words after the mount point in a line of `mount`: type and options.
 fn mounted<'o>(output: &'o str, target: &str) -> &'o str {
@@ -371,6 +371,55 @@ fn idmapped_mounts_in_a_user_namespace_show_the_hosts_owner_as_ours() {
         );
     assert_eq!(bundle.run().ok(), "0 0\n");
     assert_eq!(volume.join("new").metadata().unwrap().uid(), 0, "what it made belongs to the host's root");
+}
+
+/// A tree that is made by mounts, then bound as a whole by the path that it has for the host.
+fn bound_again<'s>(sandbox: &'s Sandbox, bundle: Bundle<'s>, mappings: &serde_json::Value) -> Bundle<'s> {
+    let volume = sandbox.directory("volume");
+    for (name, owner) in [("outer", 5), ("outer/inner", 6)] {
+        fs::create_dir(volume.join(name)).unwrap();
+        fs::write(volume.join(name).join("file"), name).unwrap();
+        std::os::unix::fs::chown(volume.join(name).join("file"), Some(owner), Some(owner)).unwrap();
+    }
+    let rootfs = bundle.rootfs().to_str().unwrap().to_owned();
+    let mount = |source: &str, destination: &str| json!({"destination": destination, "type": "bind", "source": source, "options": ["rbind", "rprivate"]});
+    let mut again = mount(&format!("{rootfs}/mnt"), &format!("{rootfs}/again"));
+    if !mappings.is_null() {
+        again["uidMappings"] = mappings.clone();
+        again["gidMappings"] = mappings.clone();
+    }
+    let volume = volume.to_str().unwrap();
+    bundle
+        .args(["sh", "-c", "cat /again/inner/file; stat -c ' %u %g' /again/file"])
+        .push("/mounts", mount(&format!("{volume}/outer"), "/mnt"))
+        .push("/mounts", mount(&format!("{volume}/outer"), &format!("{rootfs}/mnt/inner")))
+        .push("/mounts", again)
+}
+
+#[test]
+fn a_bind_source_may_be_what_was_mounted_in_the_container_before() {
+    let sandbox = Sandbox::new();
+    let bundle = bound_again(&sandbox, sandbox.busybox(""), &json!(null));
+    assert_eq!(bundle.run().ok(), "outer 5 5\n");
+}
+
+#[test]
+fn an_idmapped_source_may_be_what_was_mounted_in_the_container_before() {
+    runc_lacks!("1.2: idmapped mounts");
+    let sandbox = Sandbox::new();
+    let mappings = json!([{"containerID": 0, "hostID": 1000, "size": 1000}]);
+    let bundle = bound_again(&sandbox, sandbox.busybox(""), &mappings);
+    assert_eq!(bundle.run().ok(), "outer 1005 1005\n");
+}
+
+#[test]
+fn an_idmapped_source_may_be_what_was_mounted_in_a_container_with_a_user_namespace_before() {
+    runc_lacks!("1.2: idmapped mounts");
+    let sandbox = Sandbox::new();
+    let mappings = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let bundle = sandbox.bundle(Rootfs::busybox().owned_by(100_000, 100_000)).user_namespace(100_000);
+    let bundle = bound_again(&sandbox, bundle, &mappings);
+    assert_eq!(bundle.run().ok(), "outer 5 5\n");
 }
 
 #[test]

@@ -106,6 +106,26 @@ fn join<'s>(sandbox: &'s Sandbox, change: impl FnOnce(Bundle<'s>) -> Bundle<'s>)
 }
 
 #[test]
+fn a_source_is_idmapped_like_the_user_namespace_that_is_joined() {
+    runc_lacks!("1.2: idmapped mounts");
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    fs::write(volume.join("file"), "").unwrap();
+    std::os::unix::fs::chown(volume.join("file"), Some(5), Some(6)).unwrap();
+    let first = mapped(&sandbox, "sleep 1000").start();
+    let bundle = mapped(&sandbox, "stat -c '%u %g' /mnt/file")
+        .namespace("user", Some(&format!("/proc/{}/ns/user", first.pid())))
+        .without("/linux/uidMappings")
+        .without("/linux/gidMappings")
+        .push(
+            "/mounts",
+            json!({"destination": "/mnt", "source": volume.to_str().unwrap(), "options": ["bind", "idmap"]}),
+        );
+    assert_eq!(bundle.run().ok(), "5 6\n");
+    first.end();
+}
+
+#[test]
 fn a_user_namespace_without_mappings_is_refused() {
     let sandbox = Sandbox::new();
     let bundle = sandbox.busybox("true").namespace("user", None);

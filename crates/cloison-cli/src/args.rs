@@ -208,7 +208,13 @@ fn request(error: &clap::Error) -> Result<Request, Refusal> {
 }
 
 fn refusal(error: &clap::Error, arguments: Vec<OsString>) -> Refusal {
-    let (message, usage) = explain(error);
+    let (mut message, usage) = explain(error);
+    let asks_for_help = arguments.iter().any(|argument| argument == "-h" || argument == "--help");
+    if let (true, ErrorKind::InvalidSubcommand, Some(ContextValue::String(topic))) =
+        (asks_for_help, error.kind(), error.get(ContextKind::InvalidSubcommand))
+    {
+        message = format!("No help topic for '{topic}'");
+    }
     let readable = definition().ignore_errors(true).try_get_matches_from(arguments);
     let log = readable.ok().and_then(|matches| LogOptions::from_arg_matches(&matches).ok());
     Refusal { error: Error::Usage { message, usage }, log }
@@ -358,6 +364,8 @@ mod tests {
             ("cloison create", "the following required arguments were not provided: <CONTAINER-ID>"),
             ("cloison state a b", "unexpected argument 'b' found"),
             ("cloison bogus", "unrecognized subcommand 'bogus'"),
+            ("cloison bogus -h", "No help topic for 'bogus'"),
+            ("cloison bogus --help", "No help topic for 'bogus'"),
             (
                 "cloison --log-format xml list",
                 "invalid value 'xml' for '--log-format <FORMAT>' [possible values: text, json]",

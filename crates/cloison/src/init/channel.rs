@@ -15,7 +15,7 @@ use crate::plan::seccomp;
 pub enum ToInit {
     /// The process that will start the init is in its cgroup.
     Placed,
-    /// The id maps are written.
+    /// The id maps are written, or the ids of the source are mapped.
     Mapped,
     /// The state is saved: go on to the program, or wait for `start`.
     Committed,
@@ -65,6 +65,8 @@ pub enum FromInit {
     Terminal(OwnedFd),
     /// The mounts are made, and the root is still the host's: the time of the host's hooks.
     Mounted,
+    /// The detached source of the plan's mount of this number, whose ids are to be mapped.
+    Source(usize, OwnedFd),
     /// Everything is made; only the program is missing.
     Ready,
     /// The number that the init's listener has, of calls that its filter tells of.
@@ -79,6 +81,7 @@ pub enum FromInit {
 
 const PROCESS: u8 = b'p';
 const TERMINAL: u8 = b't';
+const SOURCE: u8 = b'o';
 /// Said by the launch.
 pub(super) const READY: u8 = b'r';
 const MOUNTED: u8 = b'M';
@@ -115,6 +118,17 @@ impl FromInit {
         master: BorrowedFd<'_>,
     ) -> Result<(), Errno> {
         kernel.send(socket, &[TERMINAL], Some(master))
+    }
+
+    /// Hands over the source of a mount, for its ids to be mapped.
+    pub fn send_source(
+        kernel: &dyn Kernel,
+        socket: BorrowedFd<'_>,
+        number: usize,
+        tree: BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
+        let number = i32::try_from(number).map_err(|_| Errno::OVERFLOW)?;
+        kernel.send(socket, &[&[SOURCE][..], &number.to_le_bytes()].concat(), Some(tree))
     }
 
     /// Hands over the calling process, which its parent, who is not the runtime, has made for it: the first thing that it says, or the
@@ -168,6 +182,10 @@ impl FromInit {
             (Some(&MOUNTED), _) => Ok(Self::Mounted),
             (Some(&TERMINAL), Some(fd)) => Ok(Self::Terminal(fd)),
             (Some(&PROCESS), Some(fd)) => Ok(Self::Process(fd)),
+            (Some(&SOURCE), Some(fd)) => {
+                let mount = number(&bytes).and_then(|number| usize::try_from(number).ok());
+                Ok(Self::Source(mount.ok_or(Errno::PROTO)?, fd))
+            }
             (Some(&FAILED), _) => {
                 let errno = number(&bytes).ok_or(Errno::PROTO)?;
                 let text = bytes.get(5 + PADDING.len()..).unwrap_or_default();
@@ -247,6 +265,8 @@ mod tests {
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Terminal(_))));
         FromInit::send_self(&Linux, theirs.as_fd()).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Process(_))));
+        FromInit::send_source(&Linux, theirs.as_fd(), 300, file.as_fd()).unwrap();
+        assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Source(300, _))));
         Linux.send(theirs.as_fd(), &[READY], None).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Ready)));
         drop(theirs);
@@ -287,7 +307,16 @@ mod tests {
 
     #[test]
     fn what_nobody_sends_is_a_protocol_error_and_never_a_panic() {
-        for bytes in [&b"t"[..], b"p\x01\x02\x03\x04", b"f", b"f\x01\x02", b"x", b"\0", b"rest of nothing"] {
+        for bytes in [
+            &b"t"[..],
+            b"o\x01\0\0\0",
+            b"p\x01\x02\x03\x04",
+            b"f",
+            b"f\x01\x02",
+            b"x",
+            b"\0",
+            b"rest of nothing",
+        ] {
             match decode(bytes, None) {
                 Err(Errno::PROTO) => {}
                 Ok(FromInit::Ready) => assert_eq!(bytes[0], READY),
@@ -302,13 +331,14 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_message_or_a_protocol_error(
-            first in proptest::sample::select(b"ptrfmcs\0\xff".to_vec()),
+            first in proptest::sample::select(b"ptorfmcs\0\xff".to_vec()),
             rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
             has_fd in proptest::prelude::any::<bool>(),
         ) {
             let bytes = [&[first][..], &rest].concat();
             match decode(&bytes, has_fd.then(a_file)) {
                 Ok(FromInit::Terminal(_)) => proptest::prop_assert!(has_fd && first == TERMINAL),
+                Ok(FromInit::Source(..)) => proptest::prop_assert!(has_fd && first == SOURCE),
                 Ok(FromInit::Process(_)) => proptest::prop_assert!(has_fd && first == PROCESS),
                 Ok(FromInit::LaunchFailed(_)) => proptest::prop_assert_eq!(bytes.len(), 8),
                 Ok(FromInit::Listener(_)) => proptest::prop_assert_eq!(bytes.len(), 4),

@@ -13,7 +13,7 @@ use super::exec::{self, Container};
 use super::rootfs::{Root, console, device, hide, mount, pivot};
 use super::{program, security};
 use crate::hook::{self, Place};
-use crate::plan::action::{Action, Step};
+use crate::plan::action::{Action, MountStep, Step};
 use crate::plan::exec::Joining;
 use crate::plan::hooks::Hook;
 use crate::plan::{Plan, Program};
@@ -286,7 +286,9 @@ impl<'a> Init<'a> {
     fn mount(&mut self, step: &Step<Action>) -> Result<(), Error> {
         let Action::Mount(entry) = &step.action else { return Ok(()) };
         let of_this = |all: &'_ [(usize, OwnedFd)]| all.iter().position(|(number, _)| *number == self.mounts);
+        let mapped = entry.mapped_when_opened.then(|| self.mapped_source(entry)).transpose()?;
         let prepared = of_this(self.inherited.sources).map(|at| self.inherited.sources[at].1.as_fd());
+        let prepared = mapped.as_ref().map(AsFd::as_fd).or(prepared);
         let reached = of_this(&self.reached).map(|at| self.reached[at].1.as_fd());
         self.mounts += 1;
         let mounted = mount::mount(self.kernel, root(self.root.as_ref())?, entry, prepared, reached)?;
@@ -297,6 +299,17 @@ impl<'a> Init<'a> {
             root.mounted(&entry.destination, mounted.own);
         }
         Ok(())
+    }
+
+    /// Opens a source that the mounts before may have made, and has the runtime map its ids: it has the rights for it.
+    fn mapped_source(&self, entry: &MountStep) -> Result<OwnedFd, Error> {
+        let channel = self.inherited.channel;
+        let tree = mount::detached_source(self.kernel, entry)?;
+        FromInit::send_source(self.kernel, channel, self.mounts, tree.as_fd())
+            .and_then(|()| ToInit::receive(self.kernel, channel))
+            .doing(|| "having the ids of a bind mount's source mapped")?
+            .map(|_| tree)
+            .ok_or(Error::Orphaned)
     }
 
     /// What is left is done without a line of ours in memory: telling the runtime that all is made, waiting for its word and for

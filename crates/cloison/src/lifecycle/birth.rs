@@ -19,10 +19,10 @@ use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, pr
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
-use crate::plan::action::{Action, HostAction, IdMapping};
+use crate::plan::action::{Action, BindSource, HostAction, IdMapping};
 use crate::plan::limits::limits;
 use crate::plan::seccomp::Filter;
-use crate::plan::{CgroupView, HostFacts, Options, Plan};
+use crate::plan::{CgroupView, HostFacts, Options, Origin, Plan};
 use crate::spec::{self, Spec};
 use crate::state::{Container, Init, LAYOUT, LaterHooks, State, Status, Store, Timestamp};
 
@@ -322,6 +322,7 @@ impl<'k> Birth<'k> {
     fn carry_out(&mut self, begin: Begin, seals: bool) -> Result<(), Error> {
         let mut before = Restore { kernel: self.kernel, namespaces: Vec::new() };
         let mut sources = Vec::new();
+        let mut to_map = Vec::new();
         let steps = std::mem::take(&mut self.plan.host);
         let namespaces = usher::namespaces_of(&steps);
         for step in steps {
@@ -336,6 +337,7 @@ impl<'k> Birth<'k> {
                 HostAction::OpenSource(source) => {
                     sources.push((source.mount, sources::open(self.kernel, source, &origin)?));
                 }
+                HostAction::MapSource(source) => to_map.push((source.clone(), origin)),
                 HostAction::TimeOffsets(offsets) => before.time_offsets(offsets)?,
                 HostAction::JoinNamespace(kind, path) => before.join(*kind, path)?,
                 HostAction::CloneInit(_) if self.init.is_some() => self.have_it_born()?,
@@ -359,7 +361,7 @@ impl<'k> Birth<'k> {
                 HostAction::OpenHookOutputs(outputs) => {
                     self.hook_outputs = OpenOutputs::open(self.kernel, outputs)?;
                 }
-                HostAction::AwaitMounts => self.wait_for_mounts()?,
+                HostAction::AwaitMounts => self.wait_for_mounts(&to_map)?,
                 HostAction::Hook(hook) => {
                     let FirstBorn { pid, pidfd, .. } = self.first_born()?;
                     let init = (pid.as_raw_nonzero().get(), pidfd.as_fd());
@@ -370,7 +372,7 @@ impl<'k> Birth<'k> {
                     self.unless_the_init_died(told.doing("telling the init that the hooks have run"))?;
                 }
                 HostAction::AwaitInit => {
-                    self.wait_until_ready()?;
+                    self.wait_until_ready(&to_map)?;
                     // Now the cgroup has somebody in it, who keeps it.
                     self.claim = None;
                 }
@@ -522,20 +524,36 @@ impl<'k> Birth<'k> {
             .doing(format!("error setting rlimits for ready process: raising the hard limit of {resource:?}"))
     }
 
-    fn wait_for_mounts(&mut self) -> Result<(), Error> {
-        match FromInit::receive(self.kernel, self.first_born()?.channel()?) {
+    fn wait_for_mounts(&mut self, to_map: &[(BindSource, Origin)]) -> Result<(), Error> {
+        match self.hear(to_map)? {
             Ok(FromInit::Mounted) => Ok(()),
             other => Err(self.unexpected(other)),
         }
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), Error> {
+    fn wait_until_ready(&mut self, to_map: &[(BindSource, Origin)]) -> Result<(), Error> {
         loop {
-            let message = FromInit::receive(self.kernel, self.first_born()?.channel()?);
-            match message {
+            match self.hear(to_map)? {
                 Ok(FromInit::Ready) => return Ok(()),
                 Ok(FromInit::Terminal(master)) => self.terminal = Some(master),
                 other => return Err(self.unexpected(other)),
+            }
+        }
+    }
+
+    /// What the init says next, after all sources of mounts whose ids it wants mapped.
+    fn hear(&self, to_map: &[(BindSource, Origin)]) -> Result<Result<FromInit, Errno>, Error> {
+        let channel = self.first_born()?.channel()?;
+        loop {
+            match FromInit::receive(self.kernel, channel) {
+                Ok(FromInit::Source(number, tree)) => {
+                    let known = to_map.iter().find(|(source, _)| source.mount == number);
+                    let (source, origin) = known.ok_or(Error::Protocol)?;
+                    sources::map(self.kernel, tree.as_fd(), source, origin)?;
+                    let told = ToInit::Mapped.send(self.kernel, channel);
+                    self.unless_the_init_died(told.doing("telling the init of mapped ids"))?;
+                }
+                other => return Ok(other),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Sources of idmapped mounts, which only the host's side can map.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use cloison_linux::mount::MountAttr;
@@ -12,7 +12,7 @@ use super::Error;
 use super::birth::id_map;
 use super::error::Doing as _;
 use crate::plan::Origin;
-use crate::plan::action::{BindSource, IdMapping};
+use crate::plan::action::{BindSource, IdMapping, SourceIds};
 
 /// A detached copy of the source's mount, idmapped, and a slave of the host's, so that nothing which the container mounts
 /// below it comes back.
@@ -24,18 +24,32 @@ pub(super) fn open(kernel: &dyn Kernel, source: &BindSource, origin: &Origin) ->
     let tree = kernel.open_tree(file.as_fd(), flags).doing(doing())?;
     let slave = MountAttr { propagation: Some(MountPropagationFlags::DOWNSTREAM), ..MountAttr::default() };
     kernel.mount_setattr(tree.as_fd(), source.recursive, &slave).doing(doing())?;
-    let (uids, gids, recursive) = &source.id_maps;
-    let user = user_namespace(kernel, uids, gids)?;
+    map(kernel, tree.as_fd(), source, origin)?;
+    Ok(tree)
+}
+
+/// Maps the ids of a detached mount.
+pub(super) fn map(
+    kernel: &dyn Kernel,
+    tree: BorrowedFd<'_>,
+    source: &BindSource,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let user = match &source.id_map {
+        SourceIds::Maps(uids, gids) => user_namespace(kernel, uids, gids)?,
+        SourceIds::Joined(path) => kernel
+            .open(path, OFlags::RDONLY, Mode::empty())
+            .doing(format!("opening the user namespace {} to map ids by it", path.display()))?,
+    };
     let mapped = MountAttr {
         set: MountAttrFlags::MOUNT_ATTR_IDMAP,
         userns: Some(user.as_fd()),
         ..MountAttr::default()
     };
-    kernel.mount_setattr(tree.as_fd(), *recursive, &mapped).doing(format!(
+    kernel.mount_setattr(tree, source.maps_all, &mapped).doing(format!(
         "mapping the ids of {} ({origin}); its file system must allow it",
         source.path.display()
-    ))?;
-    Ok(tree)
+    ))
 }
 
 /// A user namespace with these maps, made by a process that lives just long enough to hold it.

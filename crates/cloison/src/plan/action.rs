@@ -86,8 +86,29 @@ pub struct BindSource {
     pub path: PathBuf,
     /// With the mounts below it.
     pub recursive: bool,
-    /// Maps of uids and gids, and whether they hold for the mounts below it.
-    pub id_maps: (Vec<IdMapping>, Vec<IdMapping>, bool),
+    /// How its ids are mapped.
+    pub id_map: SourceIds,
+    /// Whether they are mapped for the mounts below it, too.
+    pub maps_all: bool,
+}
+
+/// How the ids of a mount are mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceIds {
+    /// By these maps of uids and gids.
+    Maps(Vec<IdMapping>, Vec<IdMapping>),
+    /// Like the user namespace that the container joins.
+    Joined(PathBuf),
+}
+
+impl fmt::Display for BindSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for a bind mount, idmapped: ", self.path.display())?;
+        match &self.id_map {
+            SourceIds::Maps(uids, gids) => write!(f, "uids {}, gids {}", Maps(uids), Maps(gids)),
+            SourceIds::Joined(path) => write!(f, "as in {}", path.display()),
+        }
+    }
 }
 
 /// What the runtime does on the host's side of a container's birth.
@@ -99,6 +120,8 @@ pub enum HostAction {
     StartUnit(Box<StartUnit>),
     /// Opens the source of a bind mount.
     OpenSource(BindSource),
+    /// Maps the ids of a source that is there only once the mounts before it are, so that the init opens it.
+    MapSource(BindSource),
     /// Sets the offsets of the clocks in a new time namespace: seconds and nanoseconds, by the names of `time_namespaces(7)`.
     TimeOffsets(Vec<(&'static str, i64, u32)>),
     /// Puts children into an existing namespace.
@@ -154,11 +177,8 @@ impl fmt::Display for HostAction {
                 write!(f, "start the unit {} in {}{whose}", unit.name, unit.slice)?;
                 start.properties.iter().try_for_each(|one| write!(f, ", {}={}", one.name, one.value))
             }
-            Self::OpenSource(source) => {
-                let (uids, gids, _) = &source.id_maps;
-                write!(f, "open {} for a bind mount, ", source.path.display())?;
-                write!(f, "idmapped: uids {}, gids {}", Maps(uids), Maps(gids))
-            }
+            Self::OpenSource(source) => write!(f, "open {source}"),
+            Self::MapSource(source) => write!(f, "map what the init opens: {source}"),
             Self::TimeOffsets(offsets) => {
                 f.write_str("time offsets")?;
                 offsets
@@ -229,6 +249,8 @@ pub struct MountStep {
     pub options: MountOptions,
     /// Read-only only after everything inside has been made (tmpfs and `/dev`).
     pub read_only_late: bool,
+    /// The ids of its source are mapped by the runtime when the init has opened it.
+    pub mapped_when_opened: bool,
 }
 
 impl fmt::Display for MountStep {

@@ -136,6 +136,7 @@ impl Plan {
         }
         let namespaces = namespaces::Namespaces::of(spec);
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
+        warnings.extend(mounts::warnings(spec, &rootfs));
         let container = container_side(spec, options, facts, &namespaces, &rootfs);
         Ok(Self {
             host: host_side(spec, options, &container, &namespaces, facts, properties),
@@ -208,7 +209,7 @@ fn host_side(
     }
     hooks::open_outputs(spec, &mut steps);
     // The cgroup's own directory may be one of them.
-    mounts::sources(spec, container, &mut steps);
+    mounts::sources(spec, container, true, &mut steps);
     if let Some(offsets) = namespaces::time_offsets(spec, namespaces) {
         let namespace = namespaces.origin_of(NamespaceFlags::TIME);
         let origin = if offsets.is_empty() { namespace } else { "/linux/timeOffsets".into() };
@@ -245,6 +246,7 @@ fn host_side(
             steps.push(HostAction::LimitDevices(device_rules::device_rules(spec)), origin);
         }
     };
+    mounts::sources(spec, container, false, &mut steps);
     if hooks::has_creation_hooks(spec) {
         hooks::host_side(spec, options, &mut steps, limit_all);
         steps.push(HostAction::AwaitInit, "runtime");
@@ -350,7 +352,7 @@ fn build_root(
     } else {
         steps.push(Action::OpenRootfs(rootfs.to_owned()), "/root/path");
     }
-    mounts::mounts(spec, &options.bundle, facts, namespaces, steps);
+    mounts::mounts(spec, &options.bundle, rootfs, facts, namespaces, steps);
     let own_dev = !mounts::binds_dev(spec);
     if own_dev {
         devices::devices(spec, facts, namespaces, steps);

@@ -5,11 +5,11 @@ use std::path::{Component, Path, PathBuf};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{MountAttrFlags as Attr, MountPropagationFlags as Propagation};
 
-use super::action::{Action, BindSource, HostAction, IdMapping, MountSource, MountStep, Origin, Step};
+use super::action::{Action, BindSource, HostAction, MountSource, MountStep, Origin, SourceIds, Step};
 use super::mount_options::MountOptions;
 use super::namespaces::{Namespaces, host_uid, id_maps, mappings};
 use super::{CgroupView, HostFacts, Steps};
-use crate::spec::{self, Mount, Spec};
+use crate::spec::{self, Mount, NamespaceType, Problem, Spec};
 
 /// `MS_SLAVE`, as rustix calls it.
 const SLAVE: Propagation = Propagation::DOWNSTREAM;
@@ -59,13 +59,16 @@ pub(crate) fn any_late_read_only(steps: &[Step<Action>]) -> bool {
 pub(crate) fn mounts(
     spec: &Spec,
     bundle: &Path,
+    rootfs: &Path,
     facts: &HostFacts,
     namespaces: &Namespaces,
     steps: &mut Steps<Action>,
 ) {
     for (index, mount) in spec.mounts.iter().enumerate() {
         let origin = Origin::index("/mounts", index);
-        let step = mount_step(bundle, mount);
+        let mut step = mount_step(bundle, rootfs, mount);
+        step.mapped_when_opened =
+            source_ids(spec, mount, &step.options).is_some() && comes_later(&step, rootfs);
         let is_cgroup =
             matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup");
         match &facts.cgroups {
@@ -80,8 +83,19 @@ pub(crate) fn mounts(
     }
 }
 
-/// The steps that open what only the host's side can: the sources of idmapped mounts.
-pub(crate) fn sources(spec: &Spec, container: &[Step<Action>], steps: &mut Steps<HostAction>) {
+/// True if the source lies in the root file system, where it may be what was mounted there before.
+fn comes_later(step: &MountStep, rootfs: &Path) -> bool {
+    matches!(&step.source, MountSource::Bind(source) if clean(source).starts_with(rootfs))
+        && !step.options.remount
+}
+
+/// The steps that do what only the host's side can, map the ids of sources: those that are there already, or those that are not.
+pub(crate) fn sources(
+    spec: &Spec,
+    container: &[Step<Action>],
+    there_already: bool,
+    steps: &mut Steps<HostAction>,
+) {
     let mounts = container.iter().filter_map(|step| match &step.action {
         Action::Mount(mount) => Some((mount, &step.origin)),
         _ => None,
@@ -90,12 +104,15 @@ pub(crate) fn sources(spec: &Spec, container: &[Step<Action>], steps: &mut Steps
         let MountSource::Bind(path) = &mount.source else { continue };
         // The origin is `/mounts/N`.
         let entry = origin.last_index().and_then(|index| spec.mounts.get(index));
-        let Some(id_maps) = entry.and_then(|entry| id_maps_of(spec, entry, &mount.options)) else { continue };
-        if !mount.options.remount {
-            let recursive = mount.options.bind == Some(true);
-            let source = BindSource { mount: number, path: path.clone(), recursive, id_maps };
-            steps.push(HostAction::OpenSource(source), origin.clone());
+        let Some(id_map) = entry.and_then(|entry| source_ids(spec, entry, &mount.options)) else { continue };
+        if mount.options.remount || mount.mapped_when_opened == there_already {
+            continue;
         }
+        let recursive = mount.options.bind == Some(true);
+        let maps_all = mount.options.id_map == Some(true);
+        let source = BindSource { mount: number, path: path.clone(), recursive, id_map, maps_all };
+        let action = if there_already { HostAction::OpenSource } else { HostAction::MapSource };
+        steps.push(action(source), origin.clone());
     }
 }
 
@@ -120,24 +137,52 @@ pub(crate) fn reach_sources(namespaces: &Namespaces, steps: &mut Steps<Action>) 
     }
 }
 
-/// A mount with maps of its own, or one that is mapped like the container.
-fn id_maps_of(
-    spec: &Spec,
-    mount: &Mount,
-    options: &MountOptions,
-) -> Option<(Vec<IdMapping>, Vec<IdMapping>, bool)> {
-    let recursive = options.id_map == Some(true);
+/// What the ids of a mount are mapped by: maps of its own, or the container's, which it has or joins.
+fn source_ids(spec: &Spec, mount: &Mount, options: &MountOptions) -> Option<SourceIds> {
+    options.bind?;
     if mount.has_mappings() {
-        Some((mappings(&mount.uid_mappings), mappings(&mount.gid_mappings), recursive))
-    } else {
-        let (uids, gids) = mount.is_id_mapped().then(|| id_maps(spec))?;
-        Some((uids, gids, recursive))
+        return Some(SourceIds::Maps(mappings(&mount.uid_mappings), mappings(&mount.gid_mappings)));
+    }
+    if !mount.is_id_mapped() {
+        return None;
+    }
+    let joined = spec.linux.namespace(NamespaceType::User).and_then(|user| user.path.as_ref());
+    Some(joined.map_or_else(
+        || {
+            let (uids, gids) = id_maps(spec);
+            SourceIds::Maps(uids, gids)
+        },
+        |path| SourceIds::Joined(path.into()),
+    ))
+}
+
+/// Where a mount goes. A path that leads into the root file system from the host's side means the place inside, as in `runc`.
+fn destination(mount: &Mount, rootfs: &Path) -> PathBuf {
+    let path = clean(&mount.destination);
+    match path.strip_prefix(rootfs) {
+        Ok(inside) if rootfs != Path::new("/") => Path::new("/").join(inside),
+        _ => path,
     }
 }
 
-fn mount_step(bundle: &Path, mount: &Mount) -> MountStep {
+/// Mounts whose destination is written as the host's path.
+pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
+    let outside = |mount: &Mount| destination(mount, rootfs) != clean(&mount.destination);
+    let written = spec.mounts.iter().enumerate().filter(|(_, mount)| outside(mount));
+    written
+        .map(|(index, mount)| Problem {
+            pointer: format!("/mounts/{index}/destination"),
+            message: format!(
+                "a path of the host below the root file system, taken for {}",
+                destination(mount, rootfs).display()
+            ),
+        })
+        .collect()
+}
+
+fn mount_step(bundle: &Path, rootfs: &Path, mount: &Mount) -> MountStep {
     let mut options = MountOptions::parse(&mount.options);
-    let destination = clean(&mount.destination);
+    let destination = destination(mount, rootfs);
     let fs_type = mount.kind.as_deref().unwrap_or("");
     let source_name = mount.source.clone().filter(|source| !source.is_empty());
     let source = if options.bind.is_some() {
@@ -157,7 +202,7 @@ fn mount_step(bundle: &Path, mount: &Mount) -> MountStep {
         options.attributes.set -= Attr::MOUNT_ATTR_RDONLY;
         options.read_only = None;
     }
-    MountStep { destination, source, options, read_only_late }
+    MountStep { destination, source, options, read_only_late, mapped_when_opened: false }
 }
 
 /// cgroup v2: the whole hierarchy, which a cgroup namespace narrows to the container's own. In a user namespace without one the
@@ -220,6 +265,7 @@ fn legacy_cgroups(
         source: MountSource::FileSystem { fs_type: "tmpfs".to_owned(), source: "tmpfs".to_owned() },
         options: top,
         read_only_late: read_only,
+        mapped_when_opened: false,
     };
     steps.push(Action::Mount(Box::new(tmpfs)), origin.clone());
     for (name, own) in hierarchies {
@@ -241,7 +287,8 @@ fn legacy_cgroups(
             MountSource::Bind(own.clone())
         };
         let destination = step.destination.join(name.strip_prefix(NAMED).unwrap_or(name));
-        let step = MountStep { destination, source, options, read_only_late: false };
+        let step =
+            MountStep { destination, source, options, read_only_late: false, mapped_when_opened: false };
         steps.push(Action::Mount(Box::new(step)), origin.clone());
     }
     for (name, _) in hierarchies.iter().filter(|(name, _)| name.contains(',')) {

@@ -125,6 +125,10 @@ impl Pruned {
                 _ => message.to_owned(),
             }
         };
+        let message = match known_words(&pointer) {
+            Some(words) => format!("{words}: {message}"),
+            None => message,
+        };
         (Some(Problem { pointer, message }), self.remove(&steps))
     }
 
@@ -200,6 +204,16 @@ impl Pruned {
 /// The field that serde misses.
 fn missing_field(message: &str) -> Option<&str> {
     message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// What users of other runtimes look for in a refusal.
+fn known_words(pointer: &str) -> Option<&'static str> {
+    match pointer.strip_prefix("/linux/memoryPolicy/")?.split('/').next()? {
+        "mode" => Some("invalid memory policy mode"),
+        "flags" => Some("invalid memory policy flag"),
+        "nodes" => Some("invalid memory policy node"),
+        _ => None,
+    }
 }
 
 /// What serde expected, in words of JSON.

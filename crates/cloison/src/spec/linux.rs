@@ -248,7 +248,7 @@ pub struct MemoryPolicy {
 
 named! {
     /// The modes of `set_mempolicy(2)`.
-    "a memory policy"
+    "a memory policy's mode"
     pub enum MemoryPolicyMode {
         /// The system's default.
         Default = "MPOL_DEFAULT",

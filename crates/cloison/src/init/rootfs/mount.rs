@@ -230,6 +230,22 @@ impl BindSource<'_> {
     }
 }
 
+/// A detached copy of the mount that a bind mount's source is now.
+pub(crate) fn detached_source(kernel: &dyn Kernel, step: &MountStep) -> Result<OwnedFd, Error> {
+    let MountSource::Bind(path) = &step.source else {
+        return Err(Error::Refused(format!("{} is not a bind mount", step.destination.display())));
+    };
+    let source = bind_source(kernel, path, None, None)?;
+    cloned(kernel, source.fd(), &step.options).doing(|| format!("binding {}", path.display()))
+}
+
+/// A detached copy of a mount, with those below it if `rbind` was said.
+fn cloned(kernel: &dyn Kernel, mount: BorrowedFd<'_>, options: &MountOptions) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, options.bind == Some(true));
+    kernel.open_tree(mount, flags)
+}
+
 fn bind_source<'p>(
     kernel: &dyn Kernel,
     path: &Path,
@@ -269,11 +285,7 @@ fn bind_tree(
             .try_clone_to_owned()
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
             .doing(doing)?,
-        Opened::Here(_) | Opened::Earlier(_) => {
-            let mut flags = OpenTreeFlags::OPEN_TREE_CLONE;
-            flags.set(OpenTreeFlags::AT_RECURSIVE, options.bind == Some(true));
-            kernel.open_tree(source.fd(), flags).doing(doing)?
-        }
+        Opened::Here(_) | Opened::Earlier(_) => cloned(kernel, source.fd(), options).doing(doing)?,
     };
     if !options.attributes.is_empty() {
         bind_attributes(kernel, tree.as_fd(), options.attributes)

@@ -1,7 +1,7 @@
 //! Namespaces made and joined, id maps, clocks.
 
 use super::*;
-use crate::plan::action::BindSource;
+use crate::plan::action::{BindSource, SourceIds};
 use crate::spec::{Mount, TimeOffset};
 
 #[test]
@@ -203,12 +203,34 @@ fn an_idmapped_mount_has_its_own_maps_or_the_containers() {
     let found = sources(&plan(&spec));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].mount, 0);
-    assert_eq!(found[0].id_maps, (vec![row(1, 2)], vec![row(3, 4)], true));
+    assert_eq!(found[0].id_map, SourceIds::Maps(vec![row(1, 2)], vec![row(3, 4)]));
+    assert!(found[0].maps_all);
 
     let mut spec = example_with_user_namespace();
     spec.mounts.push(bind("/a", &["bind", "idmap"]));
     let (uids, gids) = namespaces::id_maps(&spec);
-    assert_eq!(sources(&plan(&spec))[0].id_maps, (uids, gids, false));
+    let found = &sources(&plan(&spec))[0];
+    assert_eq!((&found.id_map, found.maps_all), (&SourceIds::Maps(uids, gids), false));
+
+    join(&mut spec, NamespaceType::User);
+    let path = spec.linux.namespace(NamespaceType::User).and_then(|user| user.path.clone()).unwrap();
+    assert_eq!(sources(&plan(&spec))[0].id_map, SourceIds::Joined(path.into()));
+}
+
+#[test]
+fn the_init_opens_an_idmapped_source_that_the_mounts_before_it_may_have_made() {
+    let mut spec = example_with_user_namespace();
+    let inside = options().bundle.join(&spec.root.path).join("a");
+    spec.mounts
+        .push(Mount { source: Some(inside.to_str().unwrap().to_owned()), ..bind("/b", &["rbind", "idmap"]) });
+    let told = plan(&spec);
+    assert_eq!(sources(&told), []);
+    let maps = told.host.iter().filter_map(|step| match &step.action {
+        HostAction::MapSource(source) => Some((source.mount, source.path.clone())),
+        _ => None,
+    });
+    assert_eq!(maps.collect::<Vec<_>>(), [(spec.mounts.len() - 1, inside)]);
+    assert!(mount_at(&told, "/b").mapped_when_opened && !mount_at(&told, "/proc").mapped_when_opened);
 }
 
 use crate::plan::action::IdMapping;

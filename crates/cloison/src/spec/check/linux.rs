@@ -92,7 +92,8 @@ fn memory_policy(policy: &MemoryPolicy, check: &mut Check<'_>) {
     let pointer = "/linux/memoryPolicy/nodes";
     match (policy.mode, &policy.nodes) {
         (Default | Local, Some(nodes)) => {
-            check.problem(pointer, format!("found \"{nodes}\", but {} takes no nodes", policy.mode));
+            let (mode, count) = (policy.mode, nodes.ids().count());
+            check.problem(pointer, format!("{mode} mode requires 0 nodes but got {count}, \"{nodes}\""));
         }
         (Bind | Interleave | WeightedInterleave | PreferredMany, None) if !check.is_hole(pointer) => {
             check.problem(pointer, format!("missing, {} requires at least one node", policy.mode));

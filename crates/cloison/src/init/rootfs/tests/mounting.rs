@@ -14,7 +14,13 @@ const PROC_SUPER_MAGIC: u32 = 0x9fa0;
 fn file_system(fs_type: &str, destination: &str, options: &[&str]) -> MountStep {
     let source = MountSource::FileSystem { fs_type: fs_type.into(), source: fs_type.into() };
     let options = MountOptions::parse(options);
-    MountStep { destination: destination.into(), source, options, read_only_late: false }
+    MountStep {
+        destination: destination.into(),
+        source,
+        options,
+        read_only_late: false,
+        mapped_when_opened: false,
+    }
 }
 
 fn bind(destination: &str, options: &[&str]) -> MountStep {

@@ -68,13 +68,29 @@ fn a_memory_policy_has_nodes_where_its_mode_needs_them() {
         accepts(&with(at, good));
     }
     for (bad, place, text) in [
-        (json!({"mode": "MPOL_DEFAULT", "nodes": "0"}), "/nodes", "takes no nodes"),
-        (json!({"mode": "MPOL_LOCAL", "nodes": "0"}), "/nodes", "takes no nodes"),
+        (
+            json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}),
+            "/nodes",
+            "MPOL_DEFAULT mode requires 0 nodes but got 8",
+        ),
+        (json!({"mode": "MPOL_LOCAL", "nodes": "0"}), "/nodes", "mode requires 0 nodes but got 1"),
         (json!({"mode": "MPOL_BIND"}), "/nodes", "MPOL_BIND requires at least one node"),
         (json!({"mode": "MPOL_PREFERRED_MANY", "nodes": ""}), "/nodes", "at least one node"),
-        (json!({"mode": "MPOL_BIND", "nodes": "x"}), "/nodes", "neither a number nor a range"),
-        (json!({"nodes": "0"}), "/mode", "missing, expected a memory policy: MPOL_DEFAULT"),
-        (json!({"mode": "MPOL_LOCAL", "flags": ["MPOL_F_X"]}), "/flags/0", "a memory policy's flag"),
+        (
+            json!({"mode": "MPOL_BIND", "nodes": "x"}),
+            "/nodes",
+            "invalid memory policy node: \"x\" is neither a number nor a range",
+        ),
+        (
+            json!({"nodes": "0"}),
+            "/mode",
+            "invalid memory policy mode: missing, expected a memory policy's mode: MPOL_DEFAULT",
+        ),
+        (
+            json!({"mode": "MPOL_LOCAL", "flags": ["MPOL_F_X"]}),
+            "/flags/0",
+            "invalid memory policy flag: found",
+        ),
     ] {
         refuses(&with(at, bad), &format!("{at}{place}"), text);
     }
