@@ -1,6 +1,6 @@
 //! The terminal of a detached container: sent to whoever listens on the console socket.
 
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use cloison_tests::receiver::{read_until, receive};
@@ -137,4 +137,20 @@ fn a_socket_for_no_terminal_is_refused() {
     without.run_with(&flags).refused_saying(&[words]);
     without.run_with(&["--detach", flags[0], flags[1]]).refused_saying(&[words]);
     at_terminal(&sandbox, "true").run_with(&flags).refused_saying(&[words]);
+}
+
+#[test]
+fn a_receiver_that_never_accepts_is_given_up() {
+    only_for!(Cloison, "runc waits for ever");
+    let sandbox = Sandbox::new();
+    let socket = sandbox.dir().join("console");
+    let (kind, flags) = (rustix::net::SocketType::STREAM, rustix::net::SocketFlags::CLOEXEC);
+    let unix = rustix::net::AddressFamily::UNIX;
+    let listener = rustix::net::socket_with(unix, kind, flags, None).unwrap();
+    rustix::net::bind(&listener, &rustix::net::SocketAddrUnix::new(&socket).unwrap()).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let _waits = UnixStream::connect(&socket).unwrap();
+    create(&at_terminal(&sandbox, "true"), &sandbox.new_id(), &socket)
+        .refused_saying(&[socket.to_str().unwrap(), "queue of connections is full"]);
+    sandbox.assert_nothing_left();
 }

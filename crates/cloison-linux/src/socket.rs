@@ -4,9 +4,11 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::io::{Errno, retry_on_intr};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, socket_with,
@@ -104,20 +106,23 @@ pub fn connect_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
 /// Connects to the `SOCK_STREAM` socket that a descriptor (`O_PATH` is enough) refers to, wherever it lies.
 ///
 /// `ECONNREFUSED` where nobody listens or where it is no socket, `EPROTOTYPE` where it is one of another kind,
-/// `EACCES` where the caller may not write to it.
-pub fn connect_stream(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+/// `EACCES` where the caller may not write to it, `EAGAIN` where the queue of those who wait to be accepted stays full for longer than
+/// `patience` (`SO_SNDTIMEO`, socket(7)), which also bounds each sending afterwards.
+pub fn connect_stream(socket: BorrowedFd<'_>, patience: Duration) -> Result<OwnedFd> {
     let address = SocketAddrUnix::new(proc_path(socket))?;
-    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    retry_on_intr(|| rustix::net::connect(&stream, &address))?;
-    Ok(stream)
+    connect_within(&address, patience)
 }
 
 /// Connects to the `SOCK_STREAM` socket of this name in the abstract namespace (unix(7)), which is that of the caller's network.
-/// `ECONNREFUSED` where nobody listens.
-pub fn connect_abstract(name: &[u8]) -> Result<OwnedFd> {
-    let address = SocketAddrUnix::new_abstract_name(name)?;
+/// `ECONNREFUSED` where nobody listens, `EAGAIN` as in [`connect_stream`].
+pub fn connect_abstract(name: &[u8], patience: Duration) -> Result<OwnedFd> {
+    connect_within(&SocketAddrUnix::new_abstract_name(name)?, patience)
+}
+
+fn connect_within(address: &SocketAddrUnix, patience: Duration) -> Result<OwnedFd> {
     let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    retry_on_intr(|| rustix::net::connect(&stream, &address))?;
+    set_socket_timeout(&stream, Timeout::Send, Some(patience))?;
+    retry_on_intr(|| rustix::net::connect(&stream, address))?;
     Ok(stream)
 }
 
@@ -190,12 +195,28 @@ mod tests {
         let path = scratch.path().join("console");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let place = crate::file::open(&path, OFlags::PATH, Mode::empty()).unwrap();
-        let stream = connect_stream(place.as_fd()).unwrap();
+        let stream = connect_stream(place.as_fd(), Duration::from_secs(10)).unwrap();
         send(stream.as_fd(), b"name", None).unwrap();
         let (server, _) = listener.accept().unwrap();
         assert_eq!(receive(server.as_fd()).unwrap().bytes, b"name");
         drop(listener);
-        assert_eq!(connect_stream(place.as_fd()).unwrap_err(), Errno::CONNREFUSED);
+        assert_eq!(connect_stream(place.as_fd(), Duration::from_secs(10)).unwrap_err(), Errno::CONNREFUSED);
+    }
+
+    #[test]
+    fn full_queue_is_given_up_after_a_time() {
+        let scratch = Scratch::new("full-queue");
+        let path = scratch.path().join("console");
+        let listener =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        rustix::net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let place = crate::file::open(&path, OFlags::PATH, Mode::empty()).unwrap();
+        let connect = || connect_stream(place.as_fd(), Duration::from_millis(20));
+        let _waits = connect().unwrap();
+        assert_eq!(connect().unwrap_err(), Errno::AGAIN);
+        accept(listener.as_fd()).unwrap();
+        connect().unwrap();
     }
 
     #[test]

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use cloison_linux::{Errno, FileType, Mode, OFlags, file, socket};
 
 use super::birth::Birth;
 use super::{CreateOptions, Error};
 use crate::errno::Text;
+
+/// How long the one who listens may take to accept us when others wait for that, too.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The name that goes with the terminal's master. Receivers show it at most.
 const TERMINAL_NAME: &str = "/dev/pts/ptmx";
@@ -26,6 +30,8 @@ pub enum Unreachable {
     NotAStream,
     /// The caller has no leave to write to it.
     NotPermitted,
+    /// Its queue of those who wait to be accepted stayed full.
+    Busy,
     /// The one who listened has gone away before the descriptor was sent.
     Closed,
     /// Another failure of the kernel.
@@ -40,6 +46,11 @@ impl fmt::Display for Unreachable {
             Self::NobodyListens => write!(f, "nobody listens: {}", Text(Errno::CONNREFUSED)),
             Self::NotAStream => f.write_str("is not a stream socket"),
             Self::NotPermitted => write!(f, "connecting to it: {}", Text(Errno::ACCESS)),
+            Self::Busy => write!(
+                f,
+                "its queue of connections is full, and none was accepted within {} s",
+                PATIENCE.as_secs()
+            ),
             Self::Closed => f.write_str("was closed by the other side before it got the descriptor"),
         }
     }
@@ -51,6 +62,7 @@ impl From<Errno> for Unreachable {
             Errno::CONNREFUSED => Self::NobodyListens,
             Errno::PROTOTYPE => Self::NotAStream,
             Errno::ACCESS => Self::NotPermitted,
+            Errno::AGAIN => Self::Busy,
             Errno::PIPE | Errno::CONNRESET => Self::Closed,
             errno => Self::Other(errno),
         }
@@ -102,7 +114,7 @@ pub(super) fn connect(path: &Path) -> Result<OwnedFd, Unreachable> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(Unreachable::NotASocket);
     }
-    socket::connect_stream(place.as_fd()).map_err(Unreachable::from)
+    socket::connect_stream(place.as_fd(), PATIENCE).map_err(Unreachable::from)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use cloison_linux::{Kernel, Pid, process, socket};
 use serde::Serialize;
 
 use super::Error;
-use super::console::{Unreachable, connect};
+use super::console::{PATIENCE, Unreachable, connect};
 use super::error::Doing as _;
 use crate::init::channel::ToInit;
 use crate::plan::seccomp::Listener;
@@ -84,7 +84,7 @@ fn told(to: &Listener, from: &Filtered<'_>) -> Vec<u8> {
 fn reach(to: &Listener) -> Result<OwnedFd, Unreachable> {
     match to.path.as_os_str().as_bytes() {
         // As Go has it, and so whoever writes for runc.
-        [b'@', name @ ..] => socket::connect_abstract(name).map_err(Unreachable::from),
+        [b'@', name @ ..] => socket::connect_abstract(name, PATIENCE).map_err(Unreachable::from),
         _ => connect(&to.path),
     }
 }
