@@ -100,16 +100,19 @@ pub(crate) enum Error {
         #[source]
         error: io::Error,
     },
+    /// `wait` has no exit code to tell.
+    #[error("wait failed")]
+    Wait(#[source] Box<Error>),
     /// The library failed.
     #[error(transparent)]
     Lifecycle(#[from] lifecycle::Error),
 }
 
 impl Error {
-    /// What the process ends with. That of `exec` is otherwise the program's, so that its own is one that programs rarely have.
+    /// What the process ends with. That of `exec` and `wait` is otherwise the program's, so that its own is one that programs rarely have.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Exec(_) => ExitCode::from(255),
+            Self::Exec(_) | Self::Wait(_) => ExitCode::from(255),
             _ => ExitCode::FAILURE,
         }
     }

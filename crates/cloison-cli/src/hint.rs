@@ -11,7 +11,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::RuntimeDirectory { .. } => {
             Some("unset XDG_RUNTIME_DIR, or choose another directory with --root")
         }
-        Error::Exec(error) => hint(error),
+        Error::Exec(error) | Error::Wait(error) => hint(error),
         Error::Lifecycle(error) => hint_of_lifecycle(error),
         _ => None,
     }

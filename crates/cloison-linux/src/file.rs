@@ -158,6 +158,23 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     }
 }
 
+/// Closes all descriptors from `first` on that came with the caller's own `execve(2)`, or were made to outlive the next one: those
+/// that are not close-on-exec. None of this crate's are.
+///
+/// Nobody may own one of them as a value.
+pub fn close_inherited(first: u32) -> Result<()> {
+    let dir = open(Path::new("/proc/self/fd"), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+    for name in read_dir(dir.as_fd())? {
+        let Some(number) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if number >= first && is_inherited(number)? {
+            // SAFETY: the call takes a number alone. What is not close-on-exec was opened by nobody of this process, so that no value
+            // owns it.
+            unsafe { syscall(libc::SYS_close, [number as usize]) }?;
+        }
+    }
+    Ok(())
+}
+
 fn cloexec_each_from(first: u32) -> Result<()> {
     let dir = open(Path::new("/proc/self/fd"), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
     for name in read_dir(dir.as_fd())? {

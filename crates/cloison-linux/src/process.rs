@@ -154,6 +154,39 @@ pub fn wait_pidfd(pidfd: BorrowedFd<'_>) -> Result<Ending> {
     Ending::new(status.exit_status(), status.terminating_signal())
 }
 
+/// How the process of a pidfd has ended, whoever's child it was (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, Linux 6.15): none while nobody
+/// has waited for it, and on older kernels.
+///
+/// The pidfd must have been opened before the end.
+pub fn ending_of(pidfd: BorrowedFd<'_>) -> Result<Option<Ending>> {
+    // struct pidfd_info of linux/pidfd.h; PIDFD_GET_INFO is _IOWR(0xFF, 11, struct pidfd_info).
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    #[repr(C)]
+    #[derive(Default)]
+    struct PidfdInfo {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const SIZE: usize = size_of::<PidfdInfo>();
+    const PIDFD_GET_INFO: usize = (3 << 30) | (SIZE << 16) | (0xff << 8) | 0xb;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    let arguments = [pidfd.as_raw_fd() as usize, PIDFD_GET_INFO, (&raw mut info) as usize];
+    // SAFETY: the kernel writes at most as many bytes as the number of the request says.
+    match unsafe { syscall(libc::SYS_ioctl, arguments) } {
+        Ok(_) if info.mask & PIDFD_INFO_EXIT != 0 => {}
+        Ok(_) | Err(Errno::NOTTY | Errno::INVAL | Errno::SRCH) => return Ok(None),
+        Err(errno) => return Err(errno),
+    }
+    let status = info.exit_code;
+    Ok(Some(if libc::WIFSIGNALED(status) {
+        Ending::Killed(libc::WTERMSIG(status))
+    } else {
+        Ending::Exited(libc::WEXITSTATUS(status))
+    }))
+}
+
 /// Reaps one child of the caller that has ended, whichever it is, without waiting for one. `ECHILD` where
 /// there is none at all.
 pub fn reap() -> Result<Option<(Pid, Ending)>> {

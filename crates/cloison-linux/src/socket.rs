@@ -94,6 +94,20 @@ pub fn listen_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Makes a listening `SOCK_STREAM` socket called `name` in the directory `dir`, as [`listen_at`] does: only its owner can connect to it.
+pub fn listen_stream_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(&socket, &address(dir, name)?)?;
+    rustix::net::listen(&socket, 64)?;
+    Ok(socket)
+}
+
+/// Lets a receiving on this socket fail with `EAGAIN` after a time (`SO_RCVTIMEO`, socket(7)).
+pub fn bound_receiving(socket: BorrowedFd<'_>, patience: Duration) -> Result<()> {
+    set_socket_timeout(socket, Timeout::Recv, Some(patience))
+}
+
 /// Connects to the socket called `name` in the directory `dir`. `ECONNREFUSED` where nobody listens, `ENOENT`
 /// where it is not there.
 pub fn connect_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {

@@ -21,6 +21,7 @@
 //!     no_pivot: false,
 //!     no_new_keyring: false,
 //!     preserve_fds: 0,
+//!     takes_streams: false,
 //! };
 //! // What would be done, step by step, without doing it.
 //! println!("{}", lifecycle::plan(&runtime, &options)?);
@@ -47,6 +48,7 @@
 //! | [`checkpoint`] | checkpoint and restore, by CRIU |
 //! | [`console`] | the caller's terminal in a foreground `run` |
 //! | [`explain`] | what a seccomp profile says of a system call |
+//! | [`monitor`] | the process that stays with a container, its log, and who attaches to it |
 //! | [`features`] | what this runtime can do, as engines ask for it |
 //! | [`id`], [`signal`], [`errno`] | names of containers, signals by name, how an errno reads |
 
@@ -59,6 +61,7 @@ pub mod hook;
 pub mod id;
 pub mod init;
 pub mod lifecycle;
+pub mod monitor;
 pub mod plan;
 pub mod signal;
 pub mod spec;

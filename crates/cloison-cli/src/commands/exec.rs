@@ -10,7 +10,6 @@ use cloison::lifecycle::{self, ExecOptions, Runtime};
 use cloison::plan::exec::ProcessFlags;
 
 use crate::args::{absolute_if_given, path};
-use crate::argv;
 use crate::error::Error;
 
 #[derive(Debug, Args)]
@@ -59,7 +58,7 @@ pub(crate) struct Exec {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "true",
-        value_parser = boolean
+        value_parser = super::boolean
     )]
     no_new_privs: Option<bool>,
     /// How many descriptors from 3 on the process inherits, after those of socket activation
@@ -111,8 +110,4 @@ impl Exec {
         };
         Ok(lifecycle::exec(runtime, &id, &options)?)
     }
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    argv::boolean(text).ok_or_else(|| "expected true or false".to_owned())
 }

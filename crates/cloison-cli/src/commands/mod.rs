@@ -1,6 +1,8 @@
 //! One file a command: its options, and the few lines that ask the library.
 
+mod attach;
 mod checkpoint;
+mod console;
 mod create;
 mod delete;
 mod events;
@@ -8,9 +10,11 @@ mod exec;
 mod features;
 mod kill;
 mod list;
+mod logs;
 mod pause;
 mod plan;
 mod ps;
+mod resize;
 mod restore;
 mod run;
 mod seccomp;
@@ -20,6 +24,7 @@ mod state;
 mod stats;
 mod try_command;
 mod update;
+mod wait;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,6 +34,7 @@ use cloison::lifecycle::Runtime;
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
+use crate::argv;
 use crate::error::Error;
 
 pub(crate) use ps::PsError;
@@ -72,6 +78,16 @@ pub(crate) enum Command {
     Checkpoint(checkpoint::Checkpoint),
     /// wake a container from the files of a checkpoint, with criu
     Restore(restore::Restore),
+    /// put this terminal, or these streams, at a container that has a monitor
+    Attach(attach::Attach),
+    /// print what a container that has a monitor has written
+    Logs(logs::Logs),
+    /// wait for a container to end, and print its exit code
+    Wait(wait::Wait),
+    /// give the terminal of a container that has a monitor a size
+    Resize(resize::Resize),
+    /// listen on a console socket, and be the terminal that it asks for
+    Console(console::Console),
     /// write a config.json to start from
     Spec(spec::Spec),
     /// print what this runtime can do as JSON
@@ -107,6 +123,11 @@ impl Command {
             Self::Ps(command) => command.run(runtime),
             Self::Events(command) => command.run(runtime),
             Self::Stats(command) => command.run(runtime, root_is_given),
+            Self::Attach(command) => command.run(runtime),
+            Self::Logs(command) => command.run(runtime),
+            Self::Wait(command) => command.run(runtime),
+            Self::Resize(command) => command.run(runtime),
+            Self::Console(command) => command.run(),
             Self::Spec(command) => command.run(),
             Self::Features(_) => features::Features::run(),
             Self::Plan(command) => command.run(runtime),
@@ -116,10 +137,11 @@ impl Command {
     }
 }
 
+/// As a shell tells of a program that `SIGPIPE` has killed.
+const BROKEN_PIPE: u8 = 128 + 13;
+
 /// Prints in one write, so that who reads a pipe gets all or nothing.
 pub(crate) fn print(bytes: &[u8]) -> Result<ExitCode, Error> {
-    /// As a shell tells of a program that `SIGPIPE` has killed.
-    const BROKEN_PIPE: u8 = 128 + 13;
     let mut output = io::stdout().lock();
     match output.write_all(bytes).and_then(|()| output.flush()) {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -136,4 +158,9 @@ fn indented(value: &impl Serialize, indent: &[u8]) -> Result<Vec<u8>, Error> {
     let mut text = Vec::with_capacity(4096);
     value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(indent)))?;
     Ok(text)
+}
+
+/// A switch's value, as Go writes one.
+fn boolean(text: &str) -> Result<bool, String> {
+    argv::boolean(text).ok_or_else(|| "expected true or false".to_owned())
 }

@@ -46,6 +46,7 @@ impl Plan {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
+            takes_streams: false,
         };
         print(lifecycle::plan(runtime, &options)?.to_string().as_bytes())
     }

@@ -45,6 +45,8 @@ impl Restore {
             detach: self.detach,
             keep: self.keep,
             no_subreaper: self.no_subreaper,
+            monitor: None,
+            deadline: None,
         };
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let wake = Wake {

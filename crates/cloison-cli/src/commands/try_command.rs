@@ -87,8 +87,16 @@ impl Try {
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
+            takes_streams: false,
         };
-        let options = RunOptions { create, detach: false, keep: false, no_subreaper: false };
+        let options = RunOptions {
+            create,
+            detach: false,
+            keep: false,
+            no_subreaper: false,
+            monitor: None,
+            deadline: None,
+        };
         Ok(ExitCode::from(lifecycle::run(runtime, &options)?))
     }
 

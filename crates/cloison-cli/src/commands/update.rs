@@ -171,8 +171,13 @@ fn size(text: &str) -> Result<Given<i64>, String> {
     if text.is_empty() {
         return Ok(Given(None));
     }
+    bytes(text).map(|bytes| Given(Some(bytes)))
+}
+
+/// The same for what has to be given.
+pub(super) fn bytes(text: &str) -> Result<i64, String> {
     if text == "-1" {
-        return Ok(Given(Some(-1)));
+        return Ok(-1);
     }
     let wrong = || "expected a number of bytes, with k, m, g, t or p for powers of 1024, or -1".to_owned();
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
@@ -199,9 +204,7 @@ fn size(text: &str) -> Result<Given<i64>, String> {
     let part = fraction.parse::<i128>().map_err(|_| wrong())? * i128::from(factor)
         / 10_i128.pow(u32::try_from(fraction.len()).unwrap_or(u32::MAX));
     let bytes = i128::from(whole) * i128::from(factor) + part;
-    i64::try_from(bytes)
-        .map(|bytes| Given(Some(bytes)))
-        .map_err(|_| "more bytes than there can be".to_owned())
+    i64::try_from(bytes).map_err(|_| "more bytes than there can be".to_owned())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What of a container is not in its checkpoint, but must be there when it is restored.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -177,10 +177,14 @@ pub(crate) fn namespaces_to_restore(kernel: &dyn Kernel, namespaces: &Namespaces
 
 /// What the runtime's standard streams are called, `pipe:[1234]`; the empty text for one that is closed.
 pub(crate) fn stream_names() -> Vec<String> {
+    names_of(0..3)
+}
+
+/// The same for other descriptors of the runtime's.
+pub(crate) fn names_of(numbers: impl IntoIterator<Item = RawFd>) -> Vec<String> {
     let name = |number| fs::read_link(format!("/proc/self/fd/{number}")).ok();
-    (0..3)
-        .map(|number| name(number).map_or(String::new(), |name| name.to_string_lossy().into_owned()))
-        .collect()
+    let names = numbers.into_iter().map(name);
+    names.map(|name| name.map_or(String::new(), |name| name.to_string_lossy().into_owned())).collect()
 }
 
 /// Writes the names of the standard streams to the images.
@@ -223,6 +227,7 @@ pub(crate) mod tests {
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
+            takes_streams: false,
         };
         Plan::new(&spec, &options, &HostFacts::default()).unwrap()
     }

@@ -35,8 +35,9 @@ mod relay;
 
 use rustix::io::Errno;
 
-pub(crate) use raw::claim;
-pub(crate) use relay::{Flow, Relay};
+pub(crate) use output::Output;
+pub(crate) use raw::{RawMode, claim};
+pub(crate) use relay::{Flow, Relay, Window};
 
 use crate::errno::Text;
 

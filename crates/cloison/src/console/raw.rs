@@ -23,13 +23,13 @@ pub(crate) fn claim() -> Result<(), Error> {
 
 /// Standard input is a raw terminal as long as this lives.
 #[derive(Debug)]
-pub(super) struct RawMode {
+pub(crate) struct RawMode {
     raw: Termios,
 }
 
 impl RawMode {
     /// Makes standard input raw, if it is a terminal; `output` says whether what is written to it is left as it is, too.
-    pub(super) fn begin(output: bool) -> Result<Option<Self>, Error> {
+    pub(crate) fn begin(output: bool) -> Result<Option<Self>, Error> {
         let Some(before) = mode()? else { return Ok(None) };
         let mut raw = before.clone();
         raw.make_raw();
@@ -44,7 +44,7 @@ impl RawMode {
     }
 
     /// Makes it raw again after the caller was stopped, for a shell takes its own terminal back then.
-    pub(super) fn resume(&self) -> Result<(), Error> {
+    pub(crate) fn resume(&self) -> Result<(), Error> {
         if in_background() {
             return Ok(());
         }

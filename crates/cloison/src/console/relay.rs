@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cloison_linux::signals::{self, SignalFd, SignalSet};
 use cloison_linux::{Mode, OFlags, Signal, file, terminal};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
@@ -39,7 +39,7 @@ pub(crate) struct Relay {
     master: OwnedFd,
     /// The other side. As long as we hold it, the master sees no end: not when the program closes its terminal and opens it again, nor
     /// when it hangs it up before, as `systemd` and `agetty` do (vhangup(2)).
-    _other_side: OwnedFd,
+    _other_side: Option<OwnedFd>,
     output: Output,
     /// Which of the caller's terminals tells the size.
     window: Option<Window>,
@@ -51,8 +51,17 @@ pub(crate) struct Relay {
 impl Relay {
     /// Prepares both terminals. To be called with all signals blocked, and before the program starts.
     pub(crate) fn begin(master: OwnedFd) -> Result<Self, Error> {
-        rustix::io::ioctl_fionbio(&master, true).map_err(Error::Prepare)?;
         let other_side = terminal::open_terminal(master.as_fd()).map_err(Error::Prepare)?;
+        Self::prepare(master, Some(other_side))
+    }
+
+    /// The same for a terminal of a container that is not ours: that nobody has its other side open is its end.
+    pub(crate) fn of_another(master: OwnedFd) -> Result<Self, Error> {
+        Self::prepare(master, None)
+    }
+
+    fn prepare(master: OwnedFd, other_side: Option<OwnedFd>) -> Result<Self, Error> {
+        rustix::io::ioctl_fionbio(&master, true).map_err(Error::Prepare)?;
         let both = isatty(stdin()) && isatty(stdout());
         if !both {
             let mut mode = tcgetattr(&master).map_err(Error::Prepare)?;
@@ -63,7 +72,7 @@ impl Relay {
             raw: RawMode::begin(both)?,
             master,
             _other_side: other_side,
-            output: Output::new(),
+            output: Output::of(stdout()),
             window: Window::of_the_caller(),
             input_ended: false,
             to_container: Buffer::new(),
@@ -78,8 +87,8 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Waits for a signal or for bytes, and moves the bytes. Signals are left to the caller of this.
-    pub(crate) fn turn(&mut self, signals: &SignalFd) -> Result<Flow, Error> {
+    /// Waits for a signal or for bytes, and no longer than `patience`, and moves the bytes. Signals are left to the caller of this.
+    pub(crate) fn turn(&mut self, signals: &SignalFd, patience: Option<&Timespec>) -> Result<Flow, Error> {
         let from_input = !self.input_ended && self.to_container.is_empty();
         let to_output = !self.to_caller.is_empty();
         let mut of_master = PollFlags::empty();
@@ -96,7 +105,7 @@ impl Relay {
             watch(self.output.as_fd(), flag_if(to_output, PollFlags::OUT)),
             watch(self.master.as_fd(), of_master),
         ];
-        wait(&mut watched)?;
+        wait(&mut watched, patience)?;
         let [_, input, output, master] = watched.map(|fd| fd.revents());
 
         if master.contains(PollFlags::OUT) {
@@ -150,7 +159,7 @@ impl Relay {
                 PollFd::new(signals, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.output.as_fd(), PollFlags::OUT),
             ];
-            wait(&mut watched)?;
+            wait(&mut watched, None)?;
             let [signalled, writable] = watched.map(|fd| !fd.revents().is_empty());
             if writable && self.write_to_caller() == Flow::HungUp {
                 return Ok(());
@@ -212,8 +221,8 @@ fn is_zero(size: Winsize) -> bool {
     size.ws_col == 0 || size.ws_row == 0
 }
 
-fn wait(watched: &mut [PollFd<'_>]) -> Result<(), Error> {
-    match poll(watched, None) {
+fn wait(watched: &mut [PollFd<'_>], patience: Option<&Timespec>) -> Result<(), Error> {
+    match poll(watched, patience) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(Error::Wait(errno)),
     }
@@ -230,13 +239,13 @@ fn asked_to_end(signals: &SignalFd) -> Result<bool, Error> {
 
 /// Where the caller looks at the output: one of the standard streams, else the terminal of the session.
 #[derive(Debug)]
-enum Window {
+pub(crate) enum Window {
     Stream(BorrowedFd<'static>),
     Session(OwnedFd),
 }
 
 impl Window {
-    fn of_the_caller() -> Option<Self> {
+    pub(crate) fn of_the_caller() -> Option<Self> {
         let streams = [stdout(), stderr(), stdin()];
         let stream = streams.into_iter().find(|stream| isatty(stream)).map(Self::Stream);
         stream.or_else(|| {
@@ -245,7 +254,7 @@ impl Window {
         })
     }
 
-    fn size(&self) -> Option<Winsize> {
+    pub(crate) fn size(&self) -> Option<Winsize> {
         match self {
             Self::Stream(stream) => tcgetwinsize(stream),
             Self::Session(session) => tcgetwinsize(session),

@@ -36,6 +36,8 @@ pub struct Inheritance<'a> {
     pub pad: Option<BorrowedFd<'a>>,
     /// The container to join, for a process that is not its first one.
     pub container: Option<Container<'a>>,
+    /// The standard streams, where they are not the runtime's own.
+    pub streams: Option<[BorrowedFd<'a>; 3]>,
 }
 
 /// What a container has that is created, and not yet running.
@@ -144,6 +146,7 @@ impl<'a> Init<'a> {
                 kernel.unshare(*kind).doing(|| format!("making a new {kind} namespace"))
             }
             Action::NewSession => kernel.setsid().doing(|| "starting a session"),
+            Action::TakeStreams => self.take_streams(),
             Action::SessionKeyring(name, permissions) => {
                 security::session_keyring(kernel, name, *permissions)
             }
@@ -227,6 +230,12 @@ impl<'a> Init<'a> {
                 Ok(())
             }
         }
+    }
+
+    fn take_streams(&self) -> Result<(), Error> {
+        let streams = self.inherited.streams.into_iter().flatten();
+        let mut taken = streams.zip(0..).map(|(stream, number)| self.kernel.dup_onto(stream, number));
+        taken.try_for_each(|taken| taken.doing(|| "taking the standard streams"))
     }
 
     fn join(&mut self, step: &Joining) -> Result<(), Error> {

@@ -19,7 +19,8 @@ use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, pr
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
-use crate::plan::action::{Action, BindSource, HostAction, IdMapping};
+use crate::monitor::Ends;
+use crate::plan::action::{Action, HostAction, IdMapping};
 use crate::plan::limits::limits;
 use crate::plan::seccomp::Filter;
 use crate::plan::{CgroupView, HostFacts, Options, Origin, Plan};
@@ -32,9 +33,11 @@ pub(super) struct Conception {
     pub(super) plan: Plan,
     config: Vec<u8>,
     cgroup: Record,
-    state: State,
+    pub(super) state: State,
     /// Who takes the filter's listener, instead of the one that the plan names.
     recorder: Option<OwnedFd>,
+    /// What the container's standard streams are, if they are not ours.
+    pub(super) streams: Option<Ends>,
 }
 
 impl Conception {
@@ -85,6 +88,7 @@ impl Conception {
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds.saturating_add(activation),
+            takes_streams: options.takes_streams,
         };
         let plan = Plan::new(&spec, &plan_options, &facts(&spec, &layout, &cgroup))
             .map_err(|problems| Error::Refused { path, problems })?;
@@ -111,8 +115,9 @@ impl Conception {
                 poststop: !spec.hooks.poststop.is_empty(),
             },
             streams: crate::checkpoint::external::stream_names(),
+            monitor: None,
         };
-        Ok(Self { plan, config, cgroup, state, recorder: None })
+        Ok(Self { plan, config, cgroup, state, recorder: None, streams: None })
     }
 }
 
@@ -176,6 +181,8 @@ pub(super) struct Birth<'k> {
     init: Option<FirstBorn>,
     /// Where the output of hooks goes.
     hook_outputs: OpenOutputs,
+    /// The container's standard streams, until the init has them.
+    streams: Option<Ends>,
     /// The master of the container's terminal.
     pub(super) terminal: Option<OwnedFd>,
     /// The pid file, once it is written.
@@ -239,7 +246,7 @@ impl<'k> Birth<'k> {
         runtime: &Runtime,
         conception: Conception,
     ) -> Result<Self, Error> {
-        let Conception { plan, config, cgroup, state, recorder } = conception;
+        let Conception { plan, config, cgroup, state, recorder, streams } = conception;
         for warning in &plan.warnings {
             log::warn!("{warning}");
         }
@@ -264,6 +271,7 @@ impl<'k> Birth<'k> {
             state,
             init: None,
             hook_outputs: OpenOutputs::default(),
+            streams,
             terminal: None,
             pid_file: None,
             committed: false,
@@ -440,6 +448,7 @@ impl<'k> Birth<'k> {
             pad: pad.as_ref().map(AsFd::as_fd),
             container: None,
             hook_outputs: self.hook_outputs.as_fds(),
+            streams: self.streams.as_ref().map(Ends::as_fds),
         };
         let user = self.plan.container.iter().find_map(|step| match &step.action {
             Action::JoinNamespace(NamespaceFlags::USER, path) => Some(path.as_path()),
@@ -470,6 +479,7 @@ impl<'k> Birth<'k> {
             }
             Fork::Parent { pid, pidfd } => {
                 drop((theirs, start));
+                self.streams = None;
                 self.init = Some(FirstBorn { pid, pidfd, channel: Some(ours) });
                 if user.is_some() && !ushered {
                     self.adopt()?;

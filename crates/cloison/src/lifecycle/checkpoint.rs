@@ -134,6 +134,7 @@ fn conceived(container: &Container, state: &State) -> Result<(Spec, Plan), Error
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        takes_streams: false,
     };
     let plan = Plan::new(&spec, &options, &facts(&spec, &layout, &state.cgroup));
     let plan = plan.map_err(|problems| Error::Refused { path: container.path(), problems })?;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use rustix::process::getpid;
+
 use super::first_process::{FirstProcess, kernel_signal};
 use super::kill::let_die;
 use super::{Error, Runtime, hooks, store_with};
@@ -14,6 +16,9 @@ use crate::state::{Container, State, Status, Store};
 
 /// How long a killed first process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a monitor may take to write down what is left.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Deletes a container that has stopped, or was created and not started. With `force` one in any state, and one that is not there
 /// is no error.
@@ -59,12 +64,31 @@ pub(super) fn destroy(container: Container, state: &State) -> Result<(), Error> 
     }
     cgroup.remove()?;
     let hooks = hooks::poststop(&container, state);
+    end_monitor(state)?;
     container.remove()?;
     // Nobody else can find the container any more, so that they run once.
     if let Some(hooks) = hooks {
         hooks.run_all(Status::Stopped);
     }
     Ok(())
+}
+
+/// Lets the monitor tell the exit code to those who wait for it at this moment, and ends it.
+fn end_monitor(state: &State) -> Result<(), Error> {
+    let Some(monitor) = &state.monitor else { return Ok(()) };
+    // It is the monitor itself that takes back a container that did not come to be.
+    if monitor.process.pid == getpid() {
+        return Ok(());
+    }
+    let Some(process) = FirstProcess::open(&monitor.process)? else { return Ok(()) };
+    if !process.send(Signal::TERM)? || process.wait(LAST_WORDS)? {
+        return Ok(());
+    }
+    log::warn!("the container's monitor did not end within {} s and is killed", LAST_WORDS.as_secs());
+    if !process.send(Signal::KILL)? || process.wait(PATIENCE)? {
+        return Ok(());
+    }
+    Err(Error::MonitorStillRunning { pid: process.pid(), seconds: PATIENCE.as_secs() })
 }
 
 /// Locks the container. If another command has it, `force` does not wait for that to finish in its own time: a `create` whose hook

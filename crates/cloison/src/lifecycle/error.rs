@@ -111,9 +111,45 @@ pub enum Error {
         /// Why not.
         reason: super::console::Unreachable,
     },
+    /// There is something where a socket is to be made.
+    #[error("cannot listen on {}: {by}", path.display())]
+    Occupied {
+        /// The socket's path.
+        path: PathBuf,
+        /// What is there.
+        by: &'static str,
+    },
     /// A terminal in the foreground could not be served.
     #[error(transparent)]
     Console(#[from] crate::console::Error),
+    /// A container could not be kept, or its streams not be reached.
+    #[error(transparent)]
+    Monitor(#[from] crate::monitor::Error),
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] crate::monitor::LogError),
+    /// The container was started by others than `run --monitor`.
+    #[error("container {0} has no monitor, which only `run --detach --monitor` starts")]
+    NoMonitor(ContainerId),
+    /// There was one.
+    #[error("the monitor of container {0} has gone")]
+    MonitorGone(ContainerId),
+    /// Its output goes nowhere.
+    #[error("container {0} has no log: it was started with --log-driver none")]
+    NoLog(ContainerId),
+    /// It has no terminal to resize.
+    #[error("container {0} has no terminal")]
+    NoTerminal(ContainerId),
+    /// The container's end was seen, and nothing else of it.
+    #[error(
+        "the exit code of container {0} is not known: a process tells it to its parent alone, and nobody has kept it (`run --detach --monitor` does)"
+    )]
+    UnknownExit(ContainerId),
+    /// Nobody would be there when the time has run out.
+    #[error(
+        "cannot use --timeout with --detach and without --monitor: nobody would be there to end the container"
+    )]
+    NobodyWaits,
     /// A detached container has nowhere to send its terminal to.
     #[error("cannot allocate tty if runc will detach without setting console socket")]
     NoConsoleSocket,
@@ -177,6 +213,16 @@ pub enum Error {
     /// The first process was killed and did not end in time; a process that waits for a device cannot.
     #[error("container init still running: process {pid} has not ended {seconds} s after SIGKILL")]
     InitStillRunning {
+        /// The process.
+        pid: i32,
+        /// How long it was waited for, in seconds.
+        seconds: u64,
+    },
+    /// The monitor was killed and did not end in time.
+    #[error(
+        "the container's monitor is still running: process {pid} has not ended {seconds} s after SIGKILL"
+    )]
+    MonitorStillRunning {
         /// The process.
         pid: i32,
         /// How long it was waited for, in seconds.

@@ -20,6 +20,7 @@ use crate::id::ContainerId;
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::Inheritance;
 use crate::init::exec::{Container, join};
+use crate::monitor::Countdown;
 use crate::plan::exec::{Asked, ExecAction, ExecFacts, ExecPlan, ProcessFlags};
 use crate::plan::process::limits;
 use crate::spec::{NamespaceType, Process, Spec};
@@ -106,7 +107,7 @@ fn in_foreground(admission: &Admission, options: &ExecOptions) -> Result<u8, Err
     // From here on the caller's terminal is raw, and given back whenever this ends.
     let relay = newcomer.terminal.take().map(Relay::begin).transpose()?;
     let (pid, pidfd) = newcomer.go_on(options.pid_file.as_deref(), &to_end)?;
-    let ending = foreground::wait_for(pid, pidfd.as_fd(), &signals, relay)?;
+    let ending = foreground::wait_for(pid, pidfd.as_fd(), &signals, relay, &mut Countdown::start(None))?;
     Ok(u8::try_from(ending.exit_code()).unwrap_or(u8::MAX))
 }
 
@@ -219,6 +220,7 @@ impl Admission {
             sources: &[],
             start: None,
             hook_outputs: [None, None],
+            streams: None,
             pad: pad.as_ref().map(AsFd::as_fd),
             container: Some(Container {
                 first: self.first.as_fd(),

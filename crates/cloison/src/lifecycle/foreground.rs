@@ -10,13 +10,16 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::Error;
 use super::error::Doing as _;
 use crate::console::{Flow, Relay};
+use crate::monitor::Countdown;
 
-/// Forwards signals, reaps children and serves the terminal, if there is one, until the process has ended.
+/// Forwards signals, reaps children, serves the terminal, if there is one, and ends the process when its time has run out, until it has
+/// ended.
 pub(super) fn wait_for(
     pid: Pid,
     pidfd: BorrowedFd<'_>,
     signals: &SignalFd,
     mut relay: Option<Relay>,
+    countdown: &mut Countdown,
 ) -> Result<Ending, Error> {
     loop {
         while let Some(signal) = signals.read().doing("reading a signal")? {
@@ -38,13 +41,15 @@ pub(super) fn wait_for(
                 (signal, _) => forward(pidfd, signal),
             }
         }
+        countdown.act(pidfd);
+        let patience = countdown.patience();
         let Some(serving) = &mut relay else {
-            match poll(&mut [PollFd::new(signals, PollFlags::IN)], None) {
+            match poll(&mut [PollFd::new(signals, PollFlags::IN)], patience.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno).doing("waiting for a signal"),
             }
         };
-        match serving.turn(signals) {
+        match serving.turn(signals, patience.as_ref()) {
             Ok(Flow::Goes) => {}
             Ok(Flow::HungUp) => relay = None,
             // Not the end of the run: a container that nobody waits for would be left behind.

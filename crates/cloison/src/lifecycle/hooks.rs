@@ -47,6 +47,7 @@ impl Later {
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
+            takes_streams: false,
         };
         let hooks = hooks(&spec, &options, point).into_iter().map(|step| step.action).collect();
         Ok(Self { hooks, outputs: Outputs::of(&spec.annotations) })

@@ -3,6 +3,7 @@
 //! Every verb takes a [`Runtime`] (what the global options say) and what the command line adds. A verb that fails leaves the
 //! machine as it found it.
 
+mod attach;
 mod birth;
 mod checkpoint;
 mod console;
@@ -19,11 +20,15 @@ mod kill;
 mod limits;
 mod list;
 mod listener;
+mod logs;
+mod monitored;
 mod pause;
 mod pid_file;
 mod preserved;
 mod ps;
+mod receive;
 mod record;
+mod resize;
 mod restore;
 mod run;
 mod sources;
@@ -33,9 +38,11 @@ mod stats;
 #[cfg(test)]
 mod testing;
 mod update;
+mod wait;
 
 use std::path::PathBuf;
 
+pub use attach::{AttachOptions, attach};
 pub use checkpoint::checkpoint;
 pub use cloison_cgroup::{Stats, Subjects};
 pub use console::Unreachable;
@@ -46,17 +53,23 @@ pub use events::{Event, EventLine, events, usage};
 pub use exec::{ExecOptions, exec};
 pub use kill::kill;
 pub use list::{Listing, list};
+pub use logs::{LogsOptions, logs};
+pub use monitored::MonitorOptions;
 pub use pause::{pause, resume};
 pub use ps::processes;
+pub use receive::{Receiving, receive};
 pub use record::{Recording, record};
+pub use resize::resize;
 pub use restore::restore;
 pub use run::run;
 pub use start::start;
 pub use state::{StateReport, state};
 pub use stats::{Sample, Samples, has_ended, percent, sample, sample_all};
 pub use update::update;
+pub use wait::wait;
 
 use crate::id::ContainerId;
+use crate::monitor::Deadline;
 use crate::state::Store;
 
 /// Where containers are kept and how their cgroups are made: what the global options say.
@@ -102,6 +115,8 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the process inherits, beside those of socket activation (`sd_listen_fds(3)`).
     pub preserve_fds: u32,
+    /// The standard streams are not the caller's: whoever keeps the container has their other ends.
+    pub takes_streams: bool,
 }
 
 /// What `run` is asked for.
@@ -115,6 +130,10 @@ pub struct RunOptions {
     pub keep: bool,
     /// Do not adopt the container's orphans.
     pub no_subreaper: bool,
+    /// Leave a process behind that keeps the streams of a detached container.
+    pub monitor: Option<MonitorOptions>,
+    /// End the container after a time.
+    pub deadline: Option<Deadline>,
 }
 
 /// The store that a container is looked for in; where there is no root, there is no container.

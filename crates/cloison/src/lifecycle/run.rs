@@ -9,11 +9,15 @@ use cloison_linux::signals::{self, SignalFd, SignalSet};
 use super::birth::{Begin, Birth, Conception, FirstBorn};
 use super::delete::destroy;
 use super::error::Doing as _;
-use super::{Error, RunOptions, Runtime, console, foreground, hooks, pid_file};
+use super::{Error, RunOptions, Runtime, console, foreground, hooks, monitored, pid_file};
 use crate::console::Relay;
+use crate::monitor::{Countdown, TIMED_OUT};
 use crate::state::{self, State, Store};
 
 /// Runs a container, and gives its exit code: the program's, or 128 and the number of the signal that ended it; 0 if detached.
+///
+/// With a monitor, the caller's process is forked: this returns in the one that goes, and, when the container has ended, in the one that
+/// stays with it.
 ///
 /// In the foreground, signals go on to the container, its orphans are reaped, and everything is removed at its end unless it is to be
 /// kept. The caller's signals are blocked from then on.
@@ -21,7 +25,13 @@ use crate::state::{self, State, Store};
 /// # Errors
 /// As [`create`](super::create()) and [`start`](super::start()). Nothing is left behind.
 pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
+    if options.deadline.is_some() && options.detach && options.monitor.is_none() {
+        return Err(Error::NobodyWaits);
+    }
     let conception = Conception::new(runtime, &options.create)?;
+    if let Some(monitor) = &options.monitor {
+        return monitored::run(runtime, options, monitor, conception);
+    }
     console::check(options.create.console_socket.as_deref(), conception.plan.terminal, options.detach)?;
     if options.detach {
         let mut birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
@@ -72,7 +82,8 @@ pub(super) fn attend(
     birth.commit(options.create.pid_file.as_deref())?;
     birth.wait_until_running()?;
     let (first, state) = poststart(runtime, options, birth)?;
-    let ending = foreground::wait_for(first.pid, first.pidfd.as_fd(), signals, relay);
+    let mut countdown = Countdown::start(options.deadline);
+    let ending = foreground::wait_for(first.pid, first.pidfd.as_fd(), signals, relay, &mut countdown);
     // After an error nobody waits for the container any more.
     if (ending.is_err() || !options.keep)
         && let Err(error) = remove(runtime, &state)
@@ -80,11 +91,16 @@ pub(super) fn attend(
         // How the program has ended is what the caller wants to know, and not lost for this.
         log::error!("something of the container was left behind, `delete --force` removes it: {error}");
     }
-    Ok(u8::try_from(ending?.exit_code()).unwrap_or(u8::MAX))
+    let code = u8::try_from(ending?.exit_code()).unwrap_or(u8::MAX);
+    Ok(if countdown.has_run_out() { TIMED_OUT } else { code })
 }
 
 /// Lets other commands at the container, and runs its `poststart` hooks. If one of them fails, the container is taken away.
-fn poststart(runtime: &Runtime, options: &RunOptions, birth: Birth<'_>) -> Result<(FirstBorn, State), Error> {
+pub(super) fn poststart(
+    runtime: &Runtime,
+    options: &RunOptions,
+    birth: Birth<'_>,
+) -> Result<(FirstBorn, State), Error> {
     let (first, state) = birth.release()?;
     let run = || {
         let view = Store::at(&runtime.root)?.open_unlocked(&state.id)?;

@@ -66,6 +66,7 @@ fn program_of(container: &Container, id: &ContainerId) -> Result<Program, Error>
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        takes_streams: false,
     };
     Program::of(&spec, &options)
         .map_err(|problem| Error::Refused { path: container.path(), problems: vec![problem] })

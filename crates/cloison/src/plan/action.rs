@@ -347,6 +347,8 @@ pub enum Action {
     NewNamespace(NamespaceFlags),
     /// A session of its own, without a controlling terminal.
     NewSession,
+    /// Takes the standard streams from whoever keeps the container (`run --monitor`).
+    TakeStreams,
     /// A session keyring of its own, so that the caller's keys stay out.
     SessionKeyring(CString, u32),
     /// Brings the loopback interface up.
@@ -460,6 +462,7 @@ impl fmt::Display for Action {
             Self::JoinCgroup => f.write_str("join the cgroup"),
             Self::NewNamespace(kind) => write!(f, "new {kind} namespace"),
             Self::NewSession => f.write_str("new session"),
+            Self::TakeStreams => f.write_str("take the standard streams from the monitor"),
             Self::SessionKeyring(name, _) => write!(f, "new session keyring {}", name.to_string_lossy()),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::HostPropagation(flags) => write!(f, "make the host's mounts {}", propagation(*flags)),

@@ -156,6 +156,7 @@ impl ExecPlan {
             no_pivot: false,
             no_new_keyring: facts.no_new_keyring,
             preserve_fds: preserve_fds.saturating_add(facts.activation),
+            takes_streams: false,
         };
         let mut program = Program::of(&spec, &options).map_err(|problem| Refusal::Problems(vec![problem]))?;
         if !args.is_empty() {

@@ -58,6 +58,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on go to the program.
     pub preserve_fds: u32,
+    /// The standard streams come from whoever keeps the container, and are not the runtime's own.
+    pub takes_streams: bool,
 }
 
 /// What the machine is like, as far as this configuration asks.
@@ -268,6 +270,9 @@ fn container_side(
 ) -> Vec<Step<Action>> {
     let mut steps = Steps(Vec::with_capacity(64));
     enter_namespaces(spec, options, facts, namespaces, &mut steps);
+    if options.takes_streams && !spec.process.terminal {
+        steps.push(Action::TakeStreams, "runtime");
+    }
     build_root(spec, options, facts, namespaces, rootfs, &mut steps);
     mounts::reach_sources(namespaces, &mut steps);
     close_root(spec, namespaces, &mut steps);

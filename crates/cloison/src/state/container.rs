@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::error::{Error, io};
 use super::record::State;
 use super::view::{Status, View};
-use super::{CONFIG, CREATED, START, STATE, files};
+use super::{CONFIG, CREATED, MONITOR, START, STATE, files};
 
 /// How many directories deep we remove what is in a container's directory. We ourselves make none in it.
 pub(super) const MAX_DEPTH: u32 = 16;
@@ -78,6 +78,11 @@ impl Container {
     /// Makes the socket on which the first process waits for `start`, and listens on it.
     pub fn listen_start(&self) -> Result<OwnedFd, Error> {
         listen_at(self.as_fd(), START).map_err(io("listen on", self.path().join(START)))
+    }
+
+    /// Makes the socket of the container's monitor, and listens on it.
+    pub(crate) fn listen_monitor(&self) -> Result<OwnedFd, Error> {
+        listen_at(self.as_fd(), MONITOR).map_err(io("listen on", self.path().join(MONITOR)))
     }
 
     /// Removes the directory, whatever is in it. `state.json` goes last, so that a removal which is interrupted leaves a container

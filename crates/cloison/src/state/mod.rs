@@ -7,6 +7,9 @@
 //! | `config.json` | the bundle's configuration as it was at `create`, byte for byte |
 //! | `created` | a file on which the first process has a lock until its `execve(2)`: "created" or "running" |
 //! | `start` | the socket on which the first process waits for `start` |
+//! | `monitor` | the socket of the process that keeps the container's streams, if there is one |
+//! | `exit.json` | an [`Exit`], which that process writes, once, without the lock: nobody else does |
+//! | `log`, `log.1` | the container's output, and what was put aside of it |
 //! | `*.new` | a file that is being written |
 //!
 //! [`Store`] finds and makes such directories. A [`View`] reads one and never waits; a [`Container`] has it locked and may write.
@@ -59,7 +62,7 @@ mod view;
 
 pub use container::Container;
 pub use error::Error;
-pub use record::{Init, LAYOUT, LaterHooks, State};
+pub use record::{Exit, Init, LAYOUT, LaterHooks, LogDriver, Monitor, State};
 pub use store::Store;
 pub use timestamp::Timestamp;
 pub use told::ContainerState;
@@ -73,9 +76,9 @@ const CONFIG: &str = "config.json";
 const CREATED: &str = "created";
 /// The socket that `start` connects to.
 const START: &str = "start";
-
-/// A state from the bytes of a `state.json`: for the fuzz target, which has no directory.
-#[cfg(fuzzing)]
-pub fn parse(bytes: &[u8]) -> Result<State, Error> {
-    State::parse(bytes, std::path::Path::new(STATE))
-}
+/// The socket of the container's monitor.
+const MONITOR: &str = "monitor";
+/// How the container has ended.
+const EXIT: &str = "exit.json";
+/// The log of a container that was given no other place for it.
+pub(crate) const LOG: &str = "log";

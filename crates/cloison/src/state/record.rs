@@ -1,7 +1,7 @@
 //! What `state.json` holds.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,50 @@ pub struct State {
     /// What the first process's standard streams are called (`/proc/PID/fd`), for a checkpoint: which pipes are the caller's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<String>,
+    /// The process that keeps the container's streams; none for most containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Monitor>,
+}
+
+/// The process that keeps a container's streams, and what it does with them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Monitor {
+    /// The process.
+    pub process: Init,
+    /// The form of the log.
+    pub driver: LogDriver,
+    /// The log's absolute path; none for the one in the container's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<PathBuf>,
+}
+
+/// Where the container's output is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogDriver {
+    /// In lines with time and stream before the bytes, as the Kubernetes CRI has them.
+    #[default]
+    File,
+    /// In lines of JSON, as Docker's `json-file` has them.
+    Json,
+    /// Nowhere.
+    None,
+}
+
+/// How a container's first process has ended, as its monitor saw it: what `exit.json` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    /// The exit code: the program's own, 128 and the signal's number, or 124 if its time had run out.
+    pub code: u8,
+    /// The signal that killed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Its time had run out (`--timeout`).
+    pub timed_out: bool,
+    /// When.
+    pub time: Timestamp,
 }
 
 /// Which hooks `config.json` has for after `create`, so that only a container that has some needs its configuration read again.

@@ -95,6 +95,7 @@ pub(crate) fn a_state(name: &str) -> State {
         no_new_keyring: false,
         hooks: LaterHooks::default(),
         streams: Vec::new(),
+        monitor: None,
     }
 }
 

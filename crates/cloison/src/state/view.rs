@@ -12,9 +12,9 @@ use rustix::io::{Errno, retry_on_intr};
 use serde::Serialize;
 
 use super::error::{Error, io};
-use super::record::State;
+use super::record::{Exit, State};
 use super::store::Root;
-use super::{CONFIG, CREATED, START, STATE, files};
+use super::{CONFIG, CREATED, EXIT, MONITOR, START, STATE, files};
 use crate::id::ContainerId;
 
 /// Where a container is in its life (runtime-spec, "Runtime and Lifecycle").
@@ -69,6 +69,13 @@ impl View {
         self.dir.as_fd()
     }
 
+    /// One more descriptor of the container's directory.
+    pub(crate) fn own_directory(&self) -> Result<OwnedFd, Error> {
+        self.dir
+            .try_clone()
+            .map_err(|error| io("keep", self.path())(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
+    }
+
     /// The user id that owns the container's directory: who made the container.
     pub fn owner(&self) -> Result<u32, Error> {
         fstat(&self.dir).map(|stat| stat.st_uid).map_err(io("stat", self.path()))
@@ -112,6 +119,35 @@ impl View {
     /// Connects to the socket on which the first process waits for `start`.
     pub fn connect_start(&self) -> Result<OwnedFd, Error> {
         connect_at(self.as_fd(), START).map_err(io("connect to", self.path().join(START)))
+    }
+
+    /// Connects to the container's monitor; none if it has gone.
+    pub(crate) fn connect_monitor(&self) -> Result<Option<OwnedFd>, Error> {
+        match connect_at(self.as_fd(), MONITOR) {
+            Ok(socket) => Ok(Some(socket)),
+            Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+            Err(errno) => Err(io("connect to", self.path().join(MONITOR))(errno)),
+        }
+    }
+
+    /// Keeps how the container has ended. For its monitor alone, which has no lock: what it writes nobody else does.
+    pub(crate) fn save_exit(&self, exit: &Exit) -> Result<(), Error> {
+        let path = self.path().join(EXIT);
+        let bytes =
+            serde_json::to_vec(exit).map_err(|source| Error::Unwritable { path: path.clone(), source })?;
+        files::replace(self.as_fd(), EXIT, &bytes).map_err(io("write", path))
+    }
+
+    /// How the container has ended; none if nobody has written it down.
+    pub fn load_exit(&self) -> Result<Option<Exit>, Error> {
+        let path = self.path().join(EXIT);
+        match files::read(self.as_fd(), EXIT) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Damaged { path, source })
+            }
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(io("read", path)(errno)),
+        }
     }
 
     /// None while there is no first process.

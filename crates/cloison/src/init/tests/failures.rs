@@ -117,6 +117,7 @@ fn an_init_whose_runtime_has_gone_makes_nothing() {
         cgroup: &[],
         sources: &[],
         start: None,
+        streams: None,
         pad: None,
         hook_outputs: [None, None],
         container: None,

@@ -43,6 +43,7 @@ fn run(kernel: &Fake, plan: &ExecPlan, root_is_given: bool) -> Failure {
         sources: &[],
         start: None,
         hook_outputs: [None, None],
+        streams: None,
         pad: None,
         container: Some(Container { first: first.as_fd(), root: root_is_given.then(|| root.as_fd()) }),
     };

@@ -40,6 +40,7 @@ fn plan(spec: &Spec) -> Plan {
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        takes_streams: false,
     };
     let facts = HostFacts {
         cgroups: CgroupView::Unified("/sys/fs/cgroup/c1".into()),
@@ -79,6 +80,7 @@ fn run(kernel: &Fake, plan: &Plan, sources: &[(usize, OwnedFd)]) -> Failure {
         cgroup: &[],
         sources,
         start: Some(start),
+        streams: None,
         pad: None,
         hook_outputs: [None, None],
         container: None,

@@ -183,6 +183,7 @@ fn a_v1_cgroup_is_entered_before_its_namespace_is_made() {
         cgroup: &tasks,
         sources: &[],
         start: None,
+        streams: None,
         pad: None,
         hook_outputs: [None, None],
         container: None,

@@ -25,6 +25,7 @@ fn conception(cgroup: Record) -> Conception {
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        takes_streams: false,
     };
     let facts = HostFacts {
         own_cgroup: !matches!(cgroup, Record::Disabled(_)),
@@ -38,6 +39,7 @@ fn conception(cgroup: Record) -> Conception {
         state: State { cgroup: cgroup.clone(), ..a_state("c1") },
         cgroup,
         recorder: None,
+        streams: None,
     }
 }
 

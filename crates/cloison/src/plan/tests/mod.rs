@@ -58,6 +58,7 @@ fn options() -> Options {
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        takes_streams: false,
     }
 }
 
