@@ -123,6 +123,19 @@ pub fn pidfd_pid(pidfd: BorrowedFd<'_>) -> Result<Pid> {
     if number > 0 { Pid::from_raw(number).ok_or(Errno::SRCH) } else { Err(Errno::SRCH) }
 }
 
+/// The number of a process in its own pid namespace, the innermost one: the last `NSpid` of `/proc/self/fdinfo` (Linux 5.5, `pidfd_open(2)`).
+///
+/// `ESRCH` where the process has ended and was waited for, or is in a pid namespace that is not below.
+pub fn pid_inside(pidfd: BorrowedFd<'_>) -> Result<i32> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = file::open(path.as_ref(), OFlags::RDONLY, Mode::empty())
+        .and_then(|file| file::read_to_end(file.as_fd(), 8192))?;
+    let info = String::from_utf8_lossy(&info);
+    let numbers = info.lines().find_map(|line| line.strip_prefix("NSpid:")).ok_or(Errno::INVAL)?;
+    let innermost = numbers.split_whitespace().next_back().and_then(|number| number.parse().ok());
+    innermost.filter(|number| *number > 0).ok_or(Errno::SRCH)
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {

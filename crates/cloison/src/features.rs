@@ -143,7 +143,7 @@ pub fn features() -> Features {
     Features {
         oci_version_min: OLDEST_VERSION,
         oci_version_max: NEWEST_VERSION,
-        hooks: &["prestart", "createRuntime", "createContainer", "poststart", "poststop"],
+        hooks: &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         // Without `idmap` and `ridmap`, which are told as an extension.
         mount_options: &MOUNT_OPTIONS,
         linux: Linux {

@@ -51,7 +51,7 @@ impl Error {
         match self {
             Self::Failed { reason, .. } => match **reason {
                 Reason::NotRun { errno, .. } => Some(errno),
-                Reason::Ended { .. } => None,
+                Reason::NotEntered(_) | Reason::Ended { .. } => None,
             },
             Self::Output { errno, .. } => Some(*errno),
             Self::State(_) => None,
@@ -69,6 +69,8 @@ pub enum Reason {
         /// What the kernel says.
         errno: Errno,
     },
+    /// It could not enter the container, or not be executed there: why not.
+    NotEntered(String),
     /// How it ended, and what it had said.
     Ended {
         /// How.
@@ -86,6 +88,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotRun { path, errno } => write!(f, "exec {}: {}", path.display(), Text(*errno)),
+            Self::NotEntered(why) => f.write_str(why),
             Self::Ended { outcome, timeout, stdout, stderr } => {
                 match outcome {
                     Outcome::Ended(Ending::Exited(status)) => write!(f, "exit status {status}")?,
@@ -213,6 +216,12 @@ pub fn judge(hook: &Hook, finished: Result<Finished, Errno>) -> Result<(), Error
         }
     };
     Err(Error::Failed { point, index, reason: Box::new(reason) })
+}
+
+/// A hook that could not enter the container, or not be executed there.
+pub fn not_entered(hook: &Hook, why: String) -> Error {
+    let reason = Box::new(Reason::NotEntered(why));
+    Error::Failed { point: hook.point.name(), index: hook.index, reason }
 }
 
 /// What of the caller's environment can be handed on.

@@ -138,7 +138,7 @@ pub(super) fn environment(env: &[CString], own: Vec<CString>) -> Vec<CString> {
 /// A name without a slash is looked for in `PATH`. What is missing is left out here, so that a missing program fails `create` and not
 /// `start`; who may execute what is there is decided by `execve` itself, as the container's user.
 pub(super) fn find(kernel: &dyn Kernel, program: &Program) -> Result<Vec<CString>, Error> {
-    let name = program.args.first().map_or(c"", CString::as_c_str);
+    let name = program.path.as_ref().or(program.args.first()).map_or(c"", CString::as_c_str);
     if name.to_bytes().contains(&b'/') {
         check(kernel, name).map_err(|errno| Error::Program { path: path(name).to_owned(), errno })?;
         return Ok(vec![name.to_owned()]);
@@ -222,6 +222,7 @@ mod tests {
     fn program(args: &[&str], env: &[&str]) -> Program {
         let strings = |list: &[&str]| list.iter().map(|&text| CString::new(text).unwrap()).collect();
         Program {
+            path: None,
             args: strings(args),
             env: strings(env),
             uid: 0,

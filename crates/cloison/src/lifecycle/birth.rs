@@ -15,7 +15,7 @@ use super::delete::destroy;
 use super::device_rules::is_root_of_the_machine;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
-use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, preserved, sources};
+use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, preserved, sources, start};
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
@@ -111,6 +111,7 @@ impl Conception {
             own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
             no_new_keyring: options.no_new_keyring,
             hooks: LaterHooks {
+                start_container: !spec.hooks.start_container.is_empty(),
                 poststart: !spec.hooks.poststart.is_empty(),
                 poststop: !spec.hooks.poststop.is_empty(),
             },
@@ -221,6 +222,13 @@ pub(super) enum Begin {
     WhenStarted,
 }
 
+impl Begin {
+    /// For a `run`: hooks that come before the program see a container that waits for its start.
+    pub(super) fn of_run(conception: &Conception) -> Self {
+        if conception.state.hooks.start_container { Self::WhenStarted } else { Self::AtOnce }
+    }
+}
+
 impl<'k> Birth<'k> {
     /// Makes the state directory, the cgroup and the init, and waits until the init has made everything but the program.
     pub(super) fn begin(
@@ -309,7 +317,7 @@ impl<'k> Birth<'k> {
     pub(super) fn take(&mut self, init: FirstBorn, terminal: Option<OwnedFd>) {
         (self.init, self.terminal) = (Some(init), terminal);
         // The program goes on, and does not begin.
-        self.state.hooks.poststart = false;
+        (self.state.hooks.start_container, self.state.hooks.poststart) = (false, false);
     }
 
     /// The container's cgroup.
@@ -618,6 +626,12 @@ impl<'k> Birth<'k> {
             return Ok(());
         }
         self.hand_over_listener()?;
+        if self.waits {
+            self.committed = false;
+            start::let_begin(self.container()?, &self.state)?;
+            self.committed = true;
+            return Ok(());
+        }
         match FromInit::receive(self.kernel, self.first_born()?.channel()?) {
             Ok(FromInit::End) => Ok(()),
             other => {

@@ -11,13 +11,15 @@ use cloison_linux::signals::{self, SignalFd, SignalSet};
 use cloison_linux::{Errno, Kernel, Linux, Mode, OFlags, Pid, Signal, launch, process, sealed};
 use rustix::event::{PollFd, PollFlags, poll};
 
+pub(super) mod hook;
+
 use super::error::Doing as _;
 use super::first_process::{FirstProcess, ends_within};
 use super::listener::{self, Filtered};
 use super::{Error, Runtime, console, foreground, pid_file, preserved, store_with};
 use crate::console::Relay;
 use crate::id::ContainerId;
-use crate::init::channel::{FromInit, ToInit};
+use crate::init::channel::{Failure, FromInit, ToInit};
 use crate::init::create::Inheritance;
 use crate::init::exec::{Container, join};
 use crate::monitor::Countdown;
@@ -87,7 +89,7 @@ pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Resul
 }
 
 fn detached(admission: &Admission, options: &ExecOptions) -> Result<u8, Error> {
-    let mut newcomer = admission.admit(&Linux)?;
+    let mut newcomer = admission.admit(&Linux, &|| Ok(()))?;
     let nobody = SignalSet::NONE;
     let signals = SignalFd::new(nobody).doing("watching signals")?;
     newcomer.until_ready(&signals)?;
@@ -101,7 +103,7 @@ fn in_foreground(admission: &Admission, options: &ExecOptions) -> Result<u8, Err
     let to_end = asked_to_end.into_iter().fold(SignalSet::NONE, SignalSet::with);
     let to_end = SignalFd::new(to_end).doing("watching signals")?;
     let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
-    let mut newcomer = admission.admit(&Linux)?;
+    let mut newcomer = admission.admit(&Linux, &|| Ok(()))?;
     newcomer.until_ready(&to_end)?;
     newcomer.hand_over(options)?;
     // From here on the caller's terminal is raw, and given back whenever this ends.
@@ -157,8 +159,12 @@ impl Admission {
         !self.first.wait(Duration::ZERO).unwrap_or(false)
     }
 
-    /// The host's list of the plan, up to the waiting.
-    fn admit<'k>(&'k self, kernel: &'k dyn Kernel) -> Result<Newcomer<'k>, Error> {
+    /// The host's list of the plan, up to the waiting. The process begins with `streams`, which puts its standard streams in place.
+    fn admit<'k>(
+        &'k self,
+        kernel: &'k dyn Kernel,
+        streams: &dyn Fn() -> Result<(), Errno>,
+    ) -> Result<Newcomer<'k>, Error> {
         for step in &self.plan.host {
             match &step.action {
                 ExecAction::Hide => {
@@ -171,7 +177,9 @@ impl Admission {
                     log::debug!("nsexec: affinity: {}", mask(cpus));
                 }
                 ExecAction::EnterForChildren(kinds) => self.enter_for_children(kernel, *kinds)?,
-                ExecAction::Clone { by_go_between } => return self.clone_process(kernel, *by_go_between),
+                ExecAction::Clone { by_go_between } => {
+                    return self.clone_process(kernel, *by_go_between, streams);
+                }
                 ExecAction::Await => {}
             }
         }
@@ -189,12 +197,13 @@ impl Admission {
         &'k self,
         kernel: &'k dyn Kernel,
         by_go_between: bool,
+        streams: &dyn Fn() -> Result<(), Errno>,
     ) -> Result<Newcomer<'k>, Error> {
-        match self.clone_into(kernel, &self.cgroup, by_go_between) {
+        match self.clone_into(kernel, &self.cgroup, by_go_between, streams) {
             Err(Error::JoinCgroup(error)) if self.any_cgroup && is_no_place(&error) => {
                 let now = Record::of_process(self.first.pid()).map_err(Error::JoinCgroup)?;
                 log::debug!("joining the cgroup of the container's first process: {error}");
-                self.clone_into(kernel, &now, by_go_between)
+                self.clone_into(kernel, &now, by_go_between, streams)
             }
             result => result,
         }
@@ -205,6 +214,7 @@ impl Admission {
         kernel: &'k dyn Kernel,
         cgroup: &Record,
         by_go_between: bool,
+        streams: &dyn Fn() -> Result<(), Errno>,
     ) -> Result<Newcomer<'k>, Error> {
         let entry = cgroup.cgroup().entry().map_err(Error::JoinCgroup)?;
         let seals = launch::exe_switch_supported();
@@ -236,7 +246,13 @@ impl Admission {
             Fork::Child => {
                 // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
                 drop(ours);
-                let failure = join(kernel, &self.plan, &inherited);
+                let failure = match streams() {
+                    Ok(()) => join(kernel, &self.plan, &inherited),
+                    Err(errno) => Failure {
+                        errno: Some(errno.raw_os_error()),
+                        causes: vec![format!("putting the standard streams in place: {errno}")],
+                    },
+                };
                 if let Err(errno) = FromInit::send_failure(kernel, inherited.channel, &failure) {
                     log::debug!("nobody to tell that {failure}: {errno}");
                 }

@@ -53,9 +53,19 @@ impl Later {
         Ok(Self { hooks, outputs: Outputs::of(&spec.annotations) })
     }
 
+    /// In their order.
+    pub(super) fn hooks(&self) -> &[Hook] {
+        &self.hooks
+    }
+
+    /// Opens the files that their output goes to.
+    pub(super) fn open_outputs(&self) -> Result<OpenOutputs, Error> {
+        Ok(OpenOutputs::open(&Linux, &self.outputs)?)
+    }
+
     /// Runs them in their order; the first that fails is the last.
     pub(super) fn run(&self, status: Status, pid: Option<i32>) -> Result<(), Error> {
-        let outputs = OpenOutputs::open(&Linux, &self.outputs)?;
+        let outputs = self.open_outputs()?;
         self.hooks.iter().try_for_each(|hook| run_one(hook, status, pid, &outputs))
     }
 

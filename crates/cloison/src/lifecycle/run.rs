@@ -34,7 +34,8 @@ pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
     }
     console::check(options.create.console_socket.as_deref(), conception.plan.terminal, options.detach)?;
     if options.detach {
-        let mut birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
+        let begin = Begin::of_run(&conception);
+        let mut birth = Birth::begin(&Linux, runtime, conception, begin)?;
         console::hand_over(&options.create, &mut birth)?;
         birth.commit(options.create.pid_file.as_deref())?;
         birth.wait_until_running()?;
@@ -65,7 +66,8 @@ pub(super) fn foreground(
     conception: Conception,
 ) -> Result<u8, Error> {
     let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
-    let birth = Birth::begin(&Linux, runtime, conception, Begin::AtOnce)?;
+    let begin = Begin::of_run(&conception);
+    let birth = Birth::begin(&Linux, runtime, conception, begin)?;
     attend(runtime, options, birth, &signals)
 }
 

@@ -6,6 +6,7 @@ use cloison_linux::{Errno, Linux};
 
 use super::delete::end_first_process;
 use super::error::Doing as _;
+use super::exec::hook::start_container;
 use super::{Error, Runtime, hooks, store_with};
 use crate::id::ContainerId;
 use crate::init::channel::{FromInit, ToInit};
@@ -26,19 +27,29 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<(), Error> {
         Status::Stopped => return Err(Error::HasStopped),
         _ => return Err(Error::AlreadyRunning),
     }
+    let_begin(&container, &state)?;
+    poststart(runtime, container, &state)
+}
+
+/// Runs the hooks that come before the program, and lets it begin. If one of them fails, the container is killed: it is stopped then.
+pub(super) fn let_begin(container: &Container, state: &State) -> Result<(), Error> {
+    start_container(container, state).inspect_err(|_| {
+        if let Err(error) = end_first_process(state) {
+            log::warn!("after the failure the container was not killed: {error}");
+        }
+    })?;
     let connection = container.connect_start()?;
     ToInit::Start.send(&Linux, connection.as_fd()).doing("telling the container to start")?;
     match FromInit::receive(&Linux, connection.as_fd()).doing("waiting for the program")? {
-        FromInit::End => {}
+        FromInit::End => Ok(()),
         FromInit::LaunchFailed(failure) => {
             // The program is only needed for the message, so only now.
-            let program = program_of(&container, id)?;
-            return Err(Error::Launch(program.describe(failure, true), failure.errno));
+            let program = program_of(container, &state.id)?;
+            Err(Error::Launch(program.describe(failure, true), failure.errno))
         }
-        FromInit::Failed(failure) => return Err(Error::Init(failure)),
-        _ => return Err(Error::Call { doing: "waiting for the program".to_owned(), errno: Errno::PROTO }),
+        FromInit::Failed(failure) => Err(Error::Init(failure)),
+        _ => Err(Error::Call { doing: "waiting for the program".to_owned(), errno: Errno::PROTO }),
     }
-    poststart(runtime, container, &state)
 }
 
 /// Runs the `poststart` hooks, and kills the container if one of them fails: it is stopped then.

@@ -11,10 +11,11 @@ use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Resource, Rlimit};
 
 use super::action::{Action, Origin, Step};
+use super::hooks::{Environment, Hook};
 use super::namespaces::Namespaces;
 use super::{Options, Program, Steps, process, session_keyring_name, unsupported};
 use crate::id::ContainerId;
-use crate::spec::{Process, Spec};
+use crate::spec::{CpuAffinity, Problem, Process, Spec};
 
 pub mod asked;
 
@@ -170,6 +171,47 @@ impl ExecPlan {
             program,
             terminal: spec.process.terminal,
         })
+    }
+}
+
+impl ExecPlan {
+    /// Works out how a hook gets into the container, with the rights and limits of its program. What it says may be caught by the
+    /// runtime, or go to files of the host.
+    ///
+    /// # Errors
+    /// A filter that cannot be.
+    pub fn of_hook(
+        mut spec: Spec,
+        hook: &Hook,
+        is_caught: bool,
+        facts: &ExecFacts,
+    ) -> std::result::Result<Self, Problem> {
+        let facts = ExecFacts { activation: 0, ..facts.clone() };
+        spec.process.terminal = false;
+        spec.process.exec_cpu_affinity = CpuAffinity::default();
+        let id = &hook.told.id;
+        let options = Options {
+            id: id.clone(),
+            bundle: "/".into(),
+            no_pivot: false,
+            no_new_keyring: facts.no_new_keyring,
+            preserve_fds: 0,
+        };
+        let mut program = Program::of(&spec, &options)?;
+        (program.path, program.args) = (Some(hook.path.clone()), hook.args.clone());
+        let namespaces = Namespaces::of(&spec);
+        let by_go_between = namespaces.has(NamespaceFlags::USER) && !facts.privileged;
+        let mut newcomer = newcomer_side(&spec, id, &facts, &namespaces, by_go_between);
+        if let Environment::Given(env) = &hook.env {
+            program.env.clone_from(env);
+            // As it is given.
+            newcomer.retain(|step| !matches!(step.action, Action::Home(_)));
+        }
+        if !is_caught {
+            newcomer.retain(|step| !matches!(step.action, Action::OwnStreams(_)));
+        }
+        let host = host_side(&spec.process, &namespaces, by_go_between);
+        Ok(Self { host, newcomer, program, terminal: false })
     }
 }
 

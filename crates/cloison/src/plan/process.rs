@@ -19,7 +19,9 @@ use crate::spec::{self, Problem, Process, Spec};
 /// What is executed at the end of a container's birth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
-    /// `argv`; the first says what is executed.
+    /// What is executed, if `argv` does not say it.
+    pub path: Option<CString>,
+    /// `argv`; the first says what is executed, if nothing else does.
     pub args: Vec<CString>,
     /// The environment; each name once.
     pub env: Vec<CString>,
@@ -137,7 +139,12 @@ impl Program {
         match failure.at {
             launch::FailedAt::Program(_) => {
                 // Without quotation marks, as `runc` tells what `execve` itself refuses.
-                let name = self.args.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+                let name = self
+                    .path
+                    .as_ref()
+                    .or(self.args.first())
+                    .map(|name| name.to_string_lossy())
+                    .unwrap_or_default();
                 format!("exec {name}: {}", Text(failure.errno))
             }
             at => {
@@ -159,6 +166,7 @@ impl Program {
     pub(crate) fn of(spec: &Spec, options: &Options) -> Result<Self, Problem> {
         let process = &spec.process;
         Ok(Self {
+            path: None,
             args: process.args.iter().map(|arg| c_string(arg)).collect(),
             env: environment(&process.env),
             uid: process.user.uid,

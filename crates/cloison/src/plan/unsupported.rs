@@ -1,6 +1,6 @@
 //! What is not built yet: refused by name, because a container would be less than was asked for.
 //!
-//! A profile that does not hold and a hook that does not run are lies, so those are refused.
+//! A profile that does not hold is a lie, so it is refused.
 
 use crate::spec::{Problem, Spec};
 
@@ -12,8 +12,6 @@ pub fn check(spec: &Spec) -> Vec<Problem> {
             refused.push(problem(pointer, format!("{what} not supported by this version of cloison")));
         }
     };
-    // Until there is a way into a container that is there.
-    refuse(!spec.hooks.start_container.is_empty(), "/hooks/startContainer", "hooks are");
     let (process, linux) = (&spec.process, &spec.linux);
     refuse(process.apparmor_profile.is_some(), "/process/apparmorProfile", "AppArmor profiles are");
     refuse(process.selinux_label.is_some(), "/process/selinuxLabel", "SELinux labels are");

@@ -105,7 +105,10 @@ pub struct Exit {
 
 /// Which hooks `config.json` has for after `create`, so that only a container that has some needs its configuration read again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LaterHooks {
+    /// `hooks.startContainer` is not empty.
+    pub start_container: bool,
     /// `hooks.poststart` is not empty.
     pub poststart: bool,
     /// `hooks.poststop` is not empty.

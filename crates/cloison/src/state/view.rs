@@ -59,6 +59,13 @@ impl View {
         &self.id
     }
 
+    /// The directory once more, with no lock that this one may have.
+    pub fn open_again(&self) -> Result<Self, Error> {
+        let dir =
+            files::open_dir(self.root.dir.as_fd(), self.id.as_str()).map_err(io("open", self.path()))?;
+        Ok(Self { root: Rc::clone(&self.root), id: self.id.clone(), dir })
+    }
+
     /// The container's directory, for messages; files are reached by the descriptor.
     pub fn path(&self) -> PathBuf {
         self.root.path.join(self.id.as_str())
