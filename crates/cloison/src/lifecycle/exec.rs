@@ -63,7 +63,13 @@ pub struct ExecOptions {
 /// [`Error::CannotExec`], [`Error::Paused`]; [`Error::Asked`] for what makes no sense; [`Error::Init`] and [`Error::Launch`] if the
 /// program could not be executed. Nothing is left behind.
 pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Result<u8, Error> {
-    let admission = Admission::new(runtime, id, options)?;
+    let seals = launch::exe_switch_supported();
+    if !seals {
+        // From here on /proc/self/exe is a file that nobody can write to (CVE-2019-5736). Does not come back if it was not yet so, and so
+        // before anything is read that could be read only once.
+        sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
+    }
+    let admission = Admission::new(runtime, id, options, seals)?;
     console::check(options.console_socket.as_deref(), admission.plan.terminal, options.detach)?;
     signals::hear_of_children().doing("undoing that SIGCHLD is ignored")?;
     let result = if options.detach {
@@ -125,10 +131,12 @@ struct Admission {
     first: FirstProcess,
     /// The root of the container's first process, where the container has no mount namespace.
     root: Option<OwnedFd>,
+    /// The launch leaves the runtime's executable.
+    seals: bool,
 }
 
 impl Admission {
-    fn new(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Result<Self, Error> {
+    fn new(runtime: &Runtime, id: &ContainerId, options: &ExecOptions, seals: bool) -> Result<Self, Error> {
         let view = store_with(runtime, id)?.open_unlocked(id)?;
         let state = view.load()?;
         let init = state.init.as_ref().ok_or(Error::CannotExec(Status::Creating))?;
@@ -151,7 +159,7 @@ impl Admission {
             plan.to_string().lines().for_each(|line| log::debug!("planned: {line}"));
         }
         let any_cgroup = options.cgroup.is_empty();
-        Ok(Self { plan, view, state, cgroup, any_cgroup, first, root })
+        Ok(Self { plan, view, state, cgroup, any_cgroup, first, root, seals })
     }
 
     fn is_alive(&self) -> bool {
@@ -217,12 +225,8 @@ impl Admission {
         streams: &dyn Fn() -> Result<(), Errno>,
     ) -> Result<Newcomer<'k>, Error> {
         let entry = cgroup.cgroup().entry().map_err(Error::JoinCgroup)?;
-        let seals = launch::exe_switch_supported();
-        if !seals {
-            sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
-        }
         let (ours, theirs) = kernel.socketpair().doing("making a socket for the new process")?;
-        let pad = seals.then(launch::prepare_pad).transpose().doing("preparing the launch")?;
+        let pad = self.seals.then(launch::prepare_pad).transpose().doing("preparing the launch")?;
         let tasks: Vec<BorrowedFd<'_>> = entry.tasks().collect();
         let inherited = Inheritance {
             channel: theirs.as_fd(),
