@@ -167,3 +167,16 @@ fn signal_0_asks_whether_there_is_a_process() {
     container.kill(&["0"]).refused_saying(&["container not running"]);
     container.delete().ok();
 }
+
+#[test]
+fn a_created_container_ends_by_the_signals_that_ask_for_it() {
+    let sandbox = Sandbox::new();
+    for signal in ["TERM", "INT", "HUP"] {
+        let container = sandbox.sleeper().create();
+        let pid = container.pid();
+        container.kill(&[signal]).ok();
+        sandbox.wait_for_orphan(pid);
+        assert_eq!(container.status(), "stopped", "{signal}");
+        container.delete().ok();
+    }
+}

@@ -84,6 +84,10 @@ pub(super) struct Tape {
     data: Vec<u8>,
     /// Which eight bytes in `data` are places in `data`.
     relocated_data: Vec<usize>,
+    /// The code that ends the process when a signal has killed it.
+    pub(super) killed: Option<usize>,
+    /// Which eight bytes in `data` are the address of memory for a signal's frame, and how many bytes it takes.
+    pub(super) signal_stack: Option<(usize, usize)>,
     /// The entries that unmap memory, and what they must spare besides the tape, below which address.
     #[cfg(target_arch = "x86_64")]
     unmapping: Vec<usize>,
@@ -104,7 +108,7 @@ pub(super) enum Argument {
 
 /// Where something lies in the data.
 #[derive(Clone, Copy)]
-pub(super) struct Place(usize);
+pub(super) struct Place(pub(super) usize);
 
 use Argument::{Data, FirstOf, Value};
 
@@ -377,13 +381,13 @@ impl Tape {
     }
 
     /// Zeros, aligned for anything that the kernel reads.
-    fn reserve(&mut self, length: usize) -> Place {
+    pub(super) fn reserve(&mut self, length: usize) -> Place {
         let start = self.data.len().next_multiple_of(8);
         self.data.resize(start + length, 0);
         Place(start)
     }
 
-    fn set(&mut self, start: usize, bytes: &[u8]) {
+    pub(super) fn set(&mut self, start: usize, bytes: &[u8]) {
         self.data[start..start + bytes.len()].copy_from_slice(bytes);
     }
 
@@ -391,7 +395,14 @@ impl Tape {
     /// its first entry. The memory is there until the process ends or executes.
     pub(super) fn map(mut self) -> Result<*mut Entry> {
         let entries_size = size_of_val(self.entries.as_slice());
-        let size = (entries_size + self.data.len()).next_multiple_of(page_size());
+        let mut size = entries_size + self.data.len();
+        if let Some((place, length)) = self.signal_stack {
+            // Behind all that is written, so that it costs no page before it is used.
+            self.set(place, &(self.data.len() as u64).to_ne_bytes());
+            self.relocated_data.push(place);
+            size += length;
+        }
+        let size = size.next_multiple_of(page_size());
         // SAFETY: asks for new memory at a place of the kernel's choice.
         let start = unsafe {
             rustix::mm::mmap_anonymous(

@@ -8,6 +8,7 @@ use super::tape::Argument::{Data, Value};
 use super::tape::{Argument, POLICY_DESCRIPTOR, POLICY_HEAR, POLICY_JUMP, Tape};
 use super::{Handshake, Launch, TAG_HANDSHAKE, TAG_WAIT, Wait};
 use crate::Result;
+use crate::signals::SET_SIZE;
 
 /// How long the process rests before it waits again, after a connection that was none: whatever the reason,
 /// waiting never keeps a CPU busy.
@@ -16,12 +17,16 @@ const REST_NANOSECONDS: u64 = 1_000_000;
 /// What a process ends with that nobody has given the right answer.
 pub(super) const EXIT_STATUS: u64 = 127;
 
+/// Signals by which people and engines ask a process to end.
+pub(super) const LETHAL: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
 impl Tape {
     /// Writes down the handshake of a launch, and what comes before it. `EINVAL` where there is no descriptor.
     pub(super) fn prepare(&mut self, launch: &Launch) -> Result<()> {
         let report = launch.report.as_ref().map(AsFd::as_fd).ok_or(Errno::INVAL);
         if let Some(wait) = &launch.wait {
             self.close_all_but(wait, report?);
+            self.die_of_signals();
         }
         if let Some(handshake) = launch.handshake {
             self.handshake(handshake, report?);
@@ -43,6 +48,30 @@ impl Tape {
         let mut kept: Vec<u32> = kept.map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
         kept.sort_unstable();
         self.close_from(TAG_WAIT, wait.close_from, &kept);
+    }
+
+    /// Lets signals end a process that waits, as they would end any other: the kernel spares the first process of a PID namespace from
+    /// all that it has no handler for (`pid_namespaces(7)`). The program gets them as they are by default.
+    fn die_of_signals(&mut self) {
+        /// Beside what the kernel says: room for the handler, which needs none.
+        const MARGIN: usize = 4096;
+        /// `SA_RESTORER` of asm/signal.h, without which x86-64 delivers no signal. Nothing is restored.
+        const SA_RESTORER: u64 = 0x0400_0000;
+        let Some(killed) = self.killed.map(|address| address as u64) else { return };
+        // SAFETY: asks for a number.
+        let least = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+        let length = least.max(libc::MINSIGSTKSZ) + MARGIN;
+        // stack_t: the address, flags, and the length.
+        let stack = self.reserve(24);
+        self.set(stack.0 + 16, &(length as u64).to_ne_bytes());
+        self.signal_stack = Some((stack.0, length));
+        self.call(TAG_WAIT, libc::SYS_sigaltstack, &[Data(stack), Value(0)]);
+        let flags = libc::SA_ONSTACK as u64 | SA_RESTORER;
+        let action = Data(self.bytes(&[killed, flags, killed, 0].map(u64::to_ne_bytes).concat()));
+        for signal in LETHAL {
+            let arguments = [Value(signal as u64), action, Value(0), Value(SET_SIZE as u64)];
+            self.call(TAG_WAIT, libc::SYS_rt_sigaction, &arguments);
+        }
     }
 
     fn handshake(&mut self, Handshake { say, hear }: Handshake, report: BorrowedFd<'_>) {

@@ -9,17 +9,36 @@ use super::Launch;
 use super::tape::{
     Entry, POLICY_CANDIDATE, POLICY_DESCRIPTOR, POLICY_END, POLICY_HEAR, POLICY_JUMP, POLICY_STORE, Tape,
 };
+use super::wait::LETHAL;
 use crate::Result;
 use crate::raw::syscall;
 
 /// Does the steps of a launch. Comes back only with an error from before the first of them.
 pub(super) fn run(launch: &Launch) -> Result<Infallible> {
+    if launch.wait.is_some() {
+        die_of_signals()?;
+    }
     let mut tape = Tape::default();
     tape.launch(launch)?;
     let report = launch.report.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     let entry = tape.map()?;
     // SAFETY: the tape ends with an end mark, and its arguments are as the calls expect them.
     unsafe { walk(entry, report) }
+}
+
+/// As the pad does it: see [`Tape::prepare`].
+fn die_of_signals() -> Result<()> {
+    extern "C" fn killed(signal: libc::c_int) {
+        // SAFETY: ends the process, and may be called from a handler.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    for signal in LETHAL {
+        // SAFETY: the handler does nothing but end the process.
+        if unsafe { libc::signal(signal, killed as *const () as libc::sighandler_t) } == libc::SIG_ERR {
+            return Err(crate::raw::last_errno());
+        }
+    }
+    Ok(())
 }
 
 /// # Safety

@@ -2,7 +2,8 @@
 //!
 //! It lies among the read-only data of the runtime, where it is never run from, and is copied to the pad. It
 //! refers to nothing but its registers: `rbx` is the entry at hand, `r12` the descriptor for the report,
-//! `r13` and `r14` the errno and the tag that the candidates have given so far. The stack is not used.
+//! `r13` and `r14` the errno and the tag that the candidates have given so far. There is no stack, but for the
+//! one that the kernel needs to deliver a signal.
 
 use std::arch::{asm, global_asm};
 use std::convert::Infallible;
@@ -97,6 +98,12 @@ global_asm!(
     "    mov eax, {exit_group}",
     "    syscall",
     "    ud2",
+    // A signal that ends a process that waits: its number is the first argument of the handler.
+    "cloison_launch_killed:",
+    "    add edi, 128",
+    "    mov eax, {exit_group}",
+    "    syscall",
+    "    ud2",
     "cloison_launch_end:",
     ".popsection",
     number = const std::mem::offset_of!(Entry, number),
@@ -119,7 +126,13 @@ global_asm!(
 
 unsafe extern "C" {
     static cloison_launch_start: u8;
+    static cloison_launch_killed: u8;
     static cloison_launch_end: u8;
+}
+
+/// Where in the pad a process ends that a signal has killed.
+fn killed() -> usize {
+    (&raw const cloison_launch_killed).addr() - (&raw const cloison_launch_start).addr()
 }
 
 /// What is written to the pad.
@@ -147,6 +160,7 @@ pub(super) fn run(launch: &Launch, pad: &OwnedFd) -> Result<Infallible> {
         rustix::mm::mmap(ptr::null_mut(), machine_code().len(), rights, MapFlags::PRIVATE, pad, 0)
     }?;
     let mut tape = Tape::default();
+    tape.killed = Some(code.addr() + killed());
     let kept = [pages(code.addr(), machine_code().len())].into_iter().chain(rseq_area()).collect();
     tape.leave_executable(kept, TOP, pad);
     tape.launch(launch)?;

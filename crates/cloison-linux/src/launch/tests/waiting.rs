@@ -302,3 +302,17 @@ fn nobody_can_be_told_of_a_wait_without_a_report() {
         Launch { early: vec![], steps, program, args, env, report: None, handshake: None, wait, pad: None };
     assert_eq!(launch(&what), Errno::INVAL);
 }
+
+#[test]
+fn a_signal_ends_a_process_that_waits_and_only_then() {
+    for pad in pads() {
+        for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
+            let waiting = Waiting::shell(pad.as_ref().map(|pad| pad.try_clone().unwrap())).begin();
+            waiting.wait_for(libc::SYS_accept4);
+            send_signal(waiting.child.pidfd.as_fd(), signal).unwrap();
+            let (output, report, ending) = waiting.child.finish();
+            assert_eq!((output.as_str(), report), ("", None));
+            assert_eq!(ending, Ending::Exited(128 + signal.as_raw()));
+        }
+    }
+}
