@@ -11,7 +11,7 @@
 //! | `race` | the tests that are races, many more times than `test` runs them |
 //! | `fuzz` | the fuzz targets |
 //! | `guards` | whether the tests of known holes can fail |
-//! | `bench` | a run of `true`, beside the other runtimes on this machine |
+//! | `bench` | a run of `true`, and an `exec` of it, beside the other runtimes on this machine |
 //! | `size` | how large the binary is, and that it is static |
 //! | `syscalls` | the numbers of the system calls, from the kernel's headers |
 //! | `command`, `build` | running other programs, as root where need be; building and finding the runtime |
@@ -45,9 +45,7 @@ tools:
   test [CARGO TEST ARGS]    install what is missing, build, and run every test
   race [ROUNDS]             run every race of tests/races.rs with so many containers (1000)
   guards [PART OF A NAME]   build the runtime without each guard; the tests that hold it must fail
-  fuzz [--minutes N | --seconds N] [TARGET...]
-                            run each fuzz target for so long (10 minutes)
-  bench [ROUNDS]            measure `run true` beside runc and crun, interleaved
+  bench [ROUNDS]            measure `run true` and `exec true` beside runc and crun, interleaved
   size                      build the release binary; check that it is static and below 4 MB
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev
 ";
