@@ -20,7 +20,7 @@ use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
 use crate::monitor::Ends;
-use crate::plan::action::{Action, HostAction, IdMapping};
+use crate::plan::action::{Action, BindSource, HostAction, IdMapping};
 use crate::plan::limits::limits;
 use crate::plan::seccomp::Filter;
 use crate::plan::{CgroupView, HostFacts, Options, Origin, Plan};
