@@ -45,6 +45,8 @@ tools:
   test [CARGO TEST ARGS]    install what is missing, build, and run every test
   race [ROUNDS]             run every race of tests/races.rs with so many containers (1000)
   guards [PART OF A NAME]   build the runtime without each guard; the tests that hold it must fail
+  fuzz [--minutes N | --seconds N] [TARGET...]
+                            run each fuzz target for so long (10 minutes)
   bench [ROUNDS]            measure `run true` and `exec true` beside runc and crun, interleaved
   size                      build the release binary; check that it is static and below 4 MB
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev

@@ -82,3 +82,9 @@ const MONITOR: &str = "monitor";
 const EXIT: &str = "exit.json";
 /// The log of a container that was given no other place for it.
 pub(crate) const LOG: &str = "log";
+
+/// A state from the bytes of a `state.json`: for the fuzz target, which has no directory.
+#[cfg(fuzzing)]
+pub fn parse(bytes: &[u8]) -> Result<State, Error> {
+    State::parse(bytes, std::path::Path::new(STATE))
+}
