@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, has_namespace};
-use cloison_tests::{Bundle, Rootfs, Sandbox, json, only_for, skip_unless};
+use cloison_tests::{Bundle, Rootfs, Sandbox, cgroup, json, only_for, skip_unless};
 
 /// The first host id of the mapping.
 const FIRST: u32 = 100_000;
@@ -138,4 +138,26 @@ fn a_frozen_cgroup_is_refused() {
     std::fs::remove_dir(&directory).unwrap();
     cloison_tests::runc_lacks!("1.1.0: it looks");
     output.refused_saying(&["container's cgroup unexpectedly frozen"]);
+}
+
+#[test]
+fn a_container_whose_cgroup_is_removed_under_its_feet_is_deleted() {
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().start();
+    let controllers: &[&str] = match cgroup_layout() {
+        CgroupLayout::V2 => &[""],
+        CgroupLayout::V1 => &["devices", "freezer", "memory", "pids"],
+    };
+    let directories = controllers.iter().filter_map(|name| cgroup::directory(container.pid(), name));
+    let directories: Vec<_> = directories.collect();
+    container.kill(&["KILL"]).ok();
+    container.until("stopped");
+    for directory in directories {
+        // The kernel needs a moment after the last process.
+        cloison_tests::until("the cgroup is empty", || std::fs::remove_dir(&directory).is_ok());
+    }
+    sandbox.cloison(["pause", container.id()]).refused_saying(&["container not running"]);
+    container.kill(&["KILL"]).refused_saying(&["container not running"]);
+    assert_eq!(container.status(), "stopped");
+    container.delete().ok();
 }

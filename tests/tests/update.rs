@@ -239,20 +239,21 @@ fn an_update_that_fails_changes_nothing_and_says_so() {
 fn more_than_the_limit_is_not_taken_away_from_who_uses_it() {
     needs_controllers!("memory");
     let sandbox = Sandbox::new();
-    // 20 MiB that cannot be reclaimed while nothing can be swapped.
-    let script = "v=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready; while :; do sleep 1; done";
-    let container = sandbox
-        .busybox(script)
-        .set("/linux/resources/memory", json!({"limit": 200 * MIB, "swap": 200 * MIB}))
-        .start();
+    // 8 MB that cannot be reclaimed, because nothing is swapped.
+    let script = "v=$(head -c 8000000 /dev/zero | tr '\\0' x); echo ready; while :; do sleep 1; done";
+    let mut memory = json!({"limit": 200 * MIB, "swap": 200 * MIB});
+    if is_v1() {
+        memory["swappiness"] = json!(0);
+    }
+    let container = sandbox.busybox(script).set("/linux/resources/memory", memory).start();
     container.until_prints("ready");
     if is_v1() {
-        let output = update(&sandbox, &container, &["--memory", "4M"]);
-        output.refused_saying(&["unable to set memory limit to 4194304 (current usage: ", "peak usage: "]);
+        let output = update(&sandbox, &container, &["--memory", "2M"]);
+        output.refused_saying(&["unable to set memory limit to 2097152 (current usage: ", "peak usage: "]);
     } else {
-        let text = r#"{"memory": {"limit": 4194304, "checkBeforeUpdate": true}}"#;
+        let text = r#"{"memory": {"limit": 2097152, "checkBeforeUpdate": true}}"#;
         let output = update_from_stdin(&sandbox, &container, text);
-        output.refused_saying(&["rejecting memory limit 4194304"]);
+        output.refused_saying(&["rejecting memory limit 2097152"]);
     }
     assert_eq!(container.cgroup_file("memory", MEMORY_LIMIT), (200 * MIB).to_string());
     assert_eq!(container.status(), "running");
