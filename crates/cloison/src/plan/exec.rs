@@ -196,6 +196,7 @@ impl ExecPlan {
             no_pivot: false,
             no_new_keyring: facts.no_new_keyring,
             preserve_fds: 0,
+            takes_streams: false,
         };
         let mut program = Program::of(&spec, &options)?;
         (program.path, program.args) = (Some(hook.path.clone()), hook.args.clone());

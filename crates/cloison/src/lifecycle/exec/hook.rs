@@ -8,7 +8,7 @@ use cloison_linux::command::{Attended, Limits, attend, streams};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::pid_inside;
 use cloison_linux::signals::{SignalFd, SignalSet};
-use cloison_linux::{Errno, Kernel, Linux, Mode, OFlags};
+use cloison_linux::{Errno, Kernel, Linux, Mode, OFlags, launch, sealed};
 
 use super::{Admission, facts, root_of};
 use crate::hook::{self, OpenOutputs, judge, told};
@@ -29,13 +29,24 @@ pub(in crate::lifecycle) fn start_container(container: &View, state: &State) -> 
     if !state.hooks.start_container {
         return Ok(());
     }
+    let seals = launch::exe_switch_supported();
+    if !seals {
+        // A command that was not sealed yet begins anew, and finds the container as it was (CVE-2019-5736).
+        sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
+    }
     let later = Later::read(container, state, Point::StartContainer)?;
     let outputs = later.open_outputs()?;
-    later.hooks().iter().try_for_each(|hook| run(container, state, hook, &outputs))
+    later.hooks().iter().try_for_each(|hook| run(container, state, hook, &outputs, seals))
 }
 
-fn run(container: &View, state: &State, hook: &Hook, outputs: &OpenOutputs) -> Result<(), Error> {
-    let admission = Admission::of_hook(container, state, hook, outputs)?;
+fn run(
+    container: &View,
+    state: &State,
+    hook: &Hook,
+    outputs: &OpenOutputs,
+    seals: bool,
+) -> Result<(), Error> {
+    let admission = Admission::of_hook(container, state, hook, outputs, seals)?;
     let first = admission.first.as_fd();
     let pid = pid_inside(first).doing("reading the init's number in the container")?;
     let input = told(hook, Status::Created, Some(pid))?;
@@ -61,7 +72,13 @@ fn run(container: &View, state: &State, hook: &Hook, outputs: &OpenOutputs) -> R
 }
 
 impl Admission {
-    fn of_hook(container: &View, state: &State, hook: &Hook, outputs: &OpenOutputs) -> Result<Self, Error> {
+    fn of_hook(
+        container: &View,
+        state: &State,
+        hook: &Hook,
+        outputs: &OpenOutputs,
+        seals: bool,
+    ) -> Result<Self, Error> {
         let init = state.init.as_ref().ok_or(Error::NotRunning)?;
         let first = FirstProcess::open(init)?.ok_or(Error::NotRunning)?;
         let path = container.path().join("config.json");
@@ -76,7 +93,7 @@ impl Admission {
             plan.to_string().lines().for_each(|line| log::debug!("planned: {line}"));
         }
         let (cgroup, state) = (state.cgroup.clone(), state.clone());
-        Ok(Self { plan, view: container.open_again()?, state, cgroup, any_cgroup: true, first, root })
+        Ok(Self { plan, view: container.open_again()?, state, cgroup, any_cgroup: true, first, root, seals })
     }
 
     /// Starts the process with other streams, and comes back: what the runtime itself starts afterwards is the host's.
