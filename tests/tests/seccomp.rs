@@ -51,6 +51,21 @@ fn the_program_is_under_a_filter_as_its_status_says() {
 }
 
 #[test]
+fn names_that_are_no_calls_are_ignored_and_told_to_who_debugs() {
+    let sandbox = Sandbox::new();
+    let rules = json!([{"names": ["frobnicate", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+    let bundle = sandbox.busybox("mkdir /dev/shm/a").set("/linux/seccomp", but(&rules));
+    bundle.write();
+    let mut command = sandbox.command(["--debug", "run", "--bundle"]);
+    command.arg(bundle.dir()).arg(sandbox.new_id());
+    let output = sandbox.finish(command);
+    assert!(output.stderr.contains("Operation not permitted"), "{}", output.describe());
+    assert!(output.stderr.contains("frobnicate"), "{}", output.describe());
+    let quiet = bundle.run();
+    assert!(!quiet.stderr.contains("frobnicate"), "{}", quiet.describe());
+}
+
+#[test]
 fn a_filter_holds_for_another_user_without_capabilities() {
     let sandbox = Sandbox::new();
     for bundle in both(&sandbox, &mkdir("SCMP_ACT_ERRNO")) {

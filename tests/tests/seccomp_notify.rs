@@ -1,8 +1,10 @@
 //! Filters that tell an agent of calls (`SCMP_ACT_NOTIFY`).
 
+use std::os::fd::AsFd;
+
 use cloison_linux::Errno;
 use cloison_linux::seccomp::{Answer, Notification};
-use cloison_tests::{Agent, Bundle, Sandbox, Value, json, runc_lacks};
+use cloison_tests::{Agent, Bundle, Sandbox, Value, json, skip_unless};
 
 /// A profile that tells of some calls.
 fn profile(names: &[&str], path: &str) -> Value {
@@ -87,6 +89,27 @@ fn the_agent_is_told_of_the_container_before_its_program_runs() {
 }
 
 #[test]
+fn the_program_does_not_get_the_listener() {
+    let sandbox = Sandbox::new();
+    let look = "cd /proc/self/fd && echo *";
+    for (bundle, agent) in both(&sandbox, look, &["mkdir"], no_medium) {
+        // The last one is the directory that the shell reads.
+        assert_eq!(bundle.run().ok(), "0 1 2 3\n");
+        agent.finish();
+    }
+    let sandbox = Sandbox::new();
+    for (bundle, agent) in both(&sandbox, look, &["mkdir"], no_medium) {
+        let container = bundle.create();
+        let pid = container.pid();
+        container.start().ok();
+        assert_eq!(sandbox.wait_for_orphan(pid), 0);
+        assert_eq!(container.stdout(), "0 1 2 3\n");
+        container.delete().ok();
+        agent.finish();
+    }
+}
+
+#[test]
 fn calls_that_the_runtime_makes_itself_can_be_told_of() {
     let sandbox = Sandbox::new();
     let names = ["execve", "openat", "open", "read", "close", "fcntl", "setresuid", "capset", "prctl"];
@@ -125,7 +148,10 @@ fn calls_fail_when_the_agent_has_gone() {
     std::fs::remove_file(&path).unwrap();
     // It takes the listener and goes.
     let server = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let taking = std::thread::spawn(move || drop(server.accept()));
+    let taking = std::thread::spawn(move || {
+        let (stream, _) = server.accept().expect("a connection");
+        drop(cloison_linux::socket::receive(stream.as_fd()).expect("a listener"));
+    });
     let script = "for n in 1 2 3 4 5 6 7 8 9; do mkdir /dev/shm/$n; sleep 0.1; done";
     let bundle = sandbox.busybox(script);
     let output = bundle.set("/linux/seccomp", profile(&["mkdir"], path.to_str().unwrap())).run();
@@ -168,12 +194,15 @@ fn a_listener_path_without_a_rule_for_it_is_not_used() {
 
 #[test]
 fn the_wait_for_the_agent_can_be_killable_only() {
-    runc_lacks!("1.2: flags of seccomp filters");
     let sandbox = Sandbox::new();
+    let features = sandbox.cloison(["features"]).json();
+    let flags = features.pointer("/linux/seccomp/supportedFlags").and_then(Value::as_array);
+    let flag = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
+    skip_unless!(flags.is_some_and(|flags| flags.iter().any(|one| one == flag)), "needs {flag}");
     let path = sandbox.dir().join("agent.sock");
     let agent = Agent::new(&path, 1, no_medium);
     let mut profile = profile(&["mkdir"], agent.path());
-    profile["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+    profile["flags"] = json!([flag]);
     let bundle = sandbox.busybox("mkdir /dev/shm/a").set("/linux/seccomp", profile);
     let output = bundle.run();
     assert!(output.stderr.contains("No medium found"), "{}", output.describe());
