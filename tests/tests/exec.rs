@@ -337,3 +337,30 @@ fn cloison_linux_capabilities() -> Vec<&'static str> {
         "CAP_SYS_ADMIN",
     ]
 }
+
+#[test]
+fn without_rights_outside_the_user_namespace_a_go_between_leads_in() {
+    only_for!(Cloison, "runc always takes two processes more");
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().user_namespace(100_000).start();
+    let without_rights = |flags: &[&str], script: &str| {
+        let exec = container.exec_command(flags, ["sh", "-c", script]);
+        let mut command = sandbox.bare_command("setpriv");
+        command.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]);
+        command.arg(exec.get_program()).args(exec.get_args());
+        sandbox.finish(command)
+    };
+    let shown = without_rights(&[], &show_namespaces());
+    assert_eq!(shown.ok(), namespaces_of(container.pid()));
+    assert_eq!(
+        without_rights(&[], "cat /proc/self/cgroup").ok(),
+        container.exec(["cat", "/proc/self/cgroup"]).ok()
+    );
+    assert_eq!(without_rights(&["-u", "5:6"], "id -u; id -g; exit 3").stdout, "5\n6\n");
+    assert_eq!(without_rights(&[], "exit 3").code(), 3);
+    without_rights(&["--cwd", "/none"], "true").exec_refused_saying(&["no such file or directory"]);
+    let file = sandbox.dir().join("pid");
+    without_rights(&["--detach", "--pid-file", file.to_str().unwrap()], "exit 4").ok();
+    assert_eq!(sandbox.wait_for_orphan(fs::read_to_string(file).unwrap().parse().unwrap()), 4);
+    container.end();
+}

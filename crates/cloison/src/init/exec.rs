@@ -34,6 +34,8 @@ pub struct Container<'a> {
 pub(super) struct Arrival {
     /// What the root will need of the host's procfs.
     descriptors: Option<OwnedFd>,
+    /// The host's procfs, for a process that will have other descriptors.
+    procfs: Option<OwnedFd>,
     /// What only the process itself can put into its environment.
     pub(super) env: Vec<CString>,
 }
@@ -63,10 +65,23 @@ pub(super) fn carry_out<'k>(
         Joining::Namespaces(kinds) => {
             // While `/proc` is the host's.
             arrival.descriptors = rootfs::descriptors(kernel)?;
+            if kinds.contains(NamespaceFlags::PID) && arrival.descriptors.is_some() {
+                let flags = OFlags::PATH | OFlags::DIRECTORY;
+                let procfs = kernel.open(Path::new("/proc"), flags, Mode::empty());
+                arrival.procfs = Some(procfs.doing(|| "opening /proc")?);
+            }
             enter(kernel, container, *kinds)?;
             if kinds.contains(NamespaceFlags::USER) { security::become_root(kernel) } else { Ok(()) }
         }
-        Joining::HandOn => hand_on(kernel, inherited.channel),
+        Joining::HandOn => {
+            hand_on(kernel, inherited.channel)?;
+            if let Some(procfs) = arrival.procfs.take() {
+                let flags = OFlags::PATH | OFlags::DIRECTORY;
+                let own = kernel.open_in_root(procfs.as_fd(), Path::new("self/fd"), flags, Mode::empty());
+                arrival.descriptors = Some(own.doing(|| "opening /proc/self/fd")?);
+            }
+            Ok(())
+        }
         Joining::SessionKeyring(name) => security::join_session_keyring(kernel, name),
         Joining::Affinity(cpus) => {
             kernel.sched_setaffinity(cpus).doing(|| format!("error setting final CPU affinity to {cpus:?}"))
