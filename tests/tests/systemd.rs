@@ -172,6 +172,33 @@ fn update_changes_the_unit_and_the_cgroup() {
 }
 
 #[test]
+fn an_update_that_fails_gives_the_unit_its_properties_back() {
+    systemd_or_skip!();
+    only_for!(Cloison, "runc leaves what it has set");
+    let sandbox = Sandbox::new().with_systemd();
+    let container = sandbox
+        .sleeper()
+        .set("/linux/resources/pids", json!({"limit": 40}))
+        .set("/linux/resources/memory", json!({"limit": 64 << 20}))
+        .start();
+    let unit = directory(&container).file_name().unwrap().to_str().unwrap().to_owned();
+    let memory = if host::cgroup_layout() == CgroupLayout::V2 { "MemoryMax" } else { "MemoryLimit" };
+    let look = || [property(&unit, "TasksMax"), property(&unit, memory)];
+    let before = look();
+    assert_eq!(before, ["40", "67108864"]);
+    let change = json!({
+        "pids": {"limit": 7},
+        "memory": {"limit": 80 << 20},
+        "hugepageLimits": [{"pageSize": "3KB", "limit": 1}],
+    });
+    let file = sandbox.file("change.json", change.to_string());
+    let output = sandbox.cloison(["update", "--resources", file.to_str().unwrap(), container.id()]);
+    output.refused_saying(&["hugepageLimits/0"]);
+    assert_eq!(look(), before);
+    container.end();
+}
+
+#[test]
 fn device_rules_hold_after_systemd_reloads() {
     systemd_or_skip!();
     let sandbox = Sandbox::new().with_systemd();

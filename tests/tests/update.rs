@@ -214,6 +214,7 @@ fn an_update_that_fails_changes_nothing_and_says_so() {
     needs_controllers!("pids", "memory", "cpu");
     only_for!(Cloison, "runc does not say what has become of the other limits");
     let sandbox = Sandbox::new();
+    skip_unless!(!sandbox.uses_systemd(), "with systemd the quota that is too small is rounded up");
     let container = limited(&sandbox).start();
     let look = || {
         let memory = [MEMORY_LIMIT, MEMORY_SOFT].map(|file| container.cgroup_file("memory", file));
@@ -341,6 +342,7 @@ fn device_rules_of_an_update_that_fails_are_taken_back() {
     only_for!(Cloison, "no other runtime can");
     needs_controllers!("cpu");
     let sandbox = Sandbox::new();
+    skip_unless!(!sandbox.uses_systemd(), "with systemd the quota that is too small is rounded up");
     let container = watcher(&sandbox);
     let text = json!({"devices": [kmsg(true)], "cpu": {"quota": 5, "period": 100_000}}).to_string();
     update_from_stdin(&sandbox, &container, &text).refused_saying(&["no limit was changed"]);
