@@ -3,6 +3,7 @@
 #![no_main]
 
 use cloison::id::ContainerId;
+use cloison::plan::labels::Modules;
 use cloison::plan::{CgroupView, HostFacts, Options, Plan};
 use cloison::spec::Spec;
 use libfuzzer_sys::fuzz_target;
@@ -19,6 +20,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     };
     let own = std::path::PathBuf::from("/sys/fs/cgroup/c1");
     let facts = HostFacts {
+        modules: Modules { apparmor: true, selinux: true },
         cgroups: match machine >> 2 & 3 {
             0 => CgroupView::None,
             1 => CgroupView::Unified(own),

@@ -151,8 +151,8 @@ pub fn features() -> Features {
             capabilities: &capability::NAMES,
             cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: filters(),
-            apparmor: NO,
-            selinux: NO,
+            apparmor: YES,
+            selinux: YES,
             intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
             memory_policy: MemoryPolicy {
                 modes: sorted(MemoryPolicyMode::ALL.iter().map(|mode| mode.as_str())),

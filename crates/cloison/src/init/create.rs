@@ -100,6 +100,8 @@ struct Init<'a> {
     devices: device::Directory,
     /// Mounts that are made read-only when all is in place.
     late_read_only: Vec<Rc<OwnedFd>>,
+    /// The host's procfs, for our own attributes in it.
+    attributes: Option<OwnedFd>,
     /// Our own procfs, made when it is first needed in the final PID namespace.
     procfs: Option<OwnedFd>,
     home: Option<CString>,
@@ -123,6 +125,7 @@ impl<'a> Init<'a> {
             mounts: 0,
             devices: device::Directory::default(),
             late_read_only: Vec::new(),
+            attributes: None,
             procfs: None,
             home: None,
             candidates: Vec::new(),
@@ -150,6 +153,11 @@ impl<'a> Init<'a> {
             Action::SessionKeyring(name, permissions) => {
                 security::session_keyring(kernel, name, *permissions)
             }
+            Action::KeepAttributes => {
+                self.attributes = Some(security::host_procfs(kernel)?);
+                Ok(())
+            }
+            Action::KeyLabel(_) | Action::ExecLabel(_) => self.label(&step.action),
             Action::LoopbackUp => kernel.loopback_up().doing(|| "bringing the loopback interface up"),
 
             Action::HostPropagation(flags) => kernel
@@ -240,6 +248,18 @@ impl<'a> Init<'a> {
 
     fn join(&mut self, step: &Joining) -> Result<(), Error> {
         exec::carry_out(self.kernel, step, self.inherited, &mut self.arrival, &mut self.root)
+    }
+
+    /// Marks what comes: keys, or the program.
+    fn label(&self, action: &Action) -> Result<(), Error> {
+        let procfs = self.attributes.as_ref();
+        let procfs =
+            procfs.ok_or_else(|| Error::Refused("the plan keeps no way to the attributes".to_owned()))?;
+        match action {
+            Action::KeyLabel(label) => security::key_label(self.kernel, procfs, label),
+            Action::ExecLabel(label) => security::exec_label(self.kernel, procfs, label),
+            _ => Ok(()),
+        }
     }
 
     /// Our own procfs.

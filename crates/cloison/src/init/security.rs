@@ -8,7 +8,54 @@ use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Errno, FsMountFlags, Kernel, Mode, MountAttrFlags, OFlags};
 
 use super::error::{Doing, Error};
+use crate::plan::labels::ExecLabel;
 use crate::spec::sysctl_path;
+
+/// The host's procfs, while nothing of the container's can be in its place.
+pub(super) fn host_procfs(kernel: &dyn Kernel) -> Result<OwnedFd, Error> {
+    let doing = || "opening /proc for the attributes of security modules";
+    let procfs =
+        kernel.open(Path::new("/proc"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).doing(doing)?;
+    if super::rootfs::is_procfs(kernel, procfs.as_fd()).doing(doing)? {
+        return Ok(procfs);
+    }
+    Err(Error::Refused("/proc is not a procfs: no label could be set".to_owned()))
+}
+
+/// Keys that are made from now on get this label; `execve` ends that.
+pub(super) fn key_label(kernel: &dyn Kernel, procfs: &OwnedFd, label: &str) -> Result<(), Error> {
+    let doing = || format!("writing the SELinux label {label} to /proc/self/attr/keycreate");
+    write_attribute(kernel, procfs, &["attr/selinux/keycreate", "attr/keycreate"], label).doing(doing)
+}
+
+/// The next `execve` changes to this label.
+pub(super) fn exec_label(kernel: &dyn Kernel, procfs: &OwnedFd, label: &ExecLabel) -> Result<(), Error> {
+    match label {
+        ExecLabel::AppArmor(profile) => {
+            let doing =
+                || format!("apparmor failed to apply profile: writing {profile:?} to /proc/self/attr/exec");
+            let files = ["attr/apparmor/exec", "attr/exec"];
+            write_attribute(kernel, procfs, &files, &format!("exec {profile}")).doing(doing)
+        }
+        ExecLabel::SeLinux(label) => {
+            let doing = || format!("can't set process label: writing {label:?} to /proc/self/attr/exec");
+            write_attribute(kernel, procfs, &["attr/selinux/exec", "attr/exec"], label).doing(doing)
+        }
+    }
+}
+
+/// Writes to the first of these files of the caller's own directory that is there. Each must be the kernel's own.
+fn write_attribute(kernel: &dyn Kernel, procfs: &OwnedFd, files: &[&str], value: &str) -> Result<(), Errno> {
+    let own = kernel.readlinkat(procfs.as_fd(), Path::new("self"))?;
+    let mut opened = Err(Errno::NOENT);
+    for file in files {
+        opened = kernel.open_beneath(procfs.as_fd(), &own.join(file), OFlags::WRONLY, Mode::empty());
+        if !matches!(opened, Err(Errno::NOENT)) {
+            break;
+        }
+    }
+    kernel.write(opened?.as_fd(), value.as_bytes())
+}
 
 /// Enters an existing namespace.
 pub(super) fn join_namespace(kernel: &dyn Kernel, kind: NamespaceFlags, path: &Path) -> Result<(), Error> {

@@ -21,6 +21,7 @@ use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
 use crate::monitor::Ends;
 use crate::plan::action::{Action, BindSource, HostAction, IdMapping};
+use crate::plan::labels::Modules;
 use crate::plan::limits::limits;
 use crate::plan::seccomp::Filter;
 use crate::plan::{CgroupView, HostFacts, Options, Origin, Plan};
@@ -132,6 +133,7 @@ pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts 
             _ => None,
         },
         cgroups: view(layout, &cgroup.directories()),
+        modules: Modules::of_the_machine(spec),
         kcore: Path::new("/proc/kcore").exists(),
         privileged: rustix::process::geteuid().is_root(),
         hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),

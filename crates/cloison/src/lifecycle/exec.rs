@@ -24,6 +24,7 @@ use crate::init::create::Inheritance;
 use crate::init::exec::{Container, join};
 use crate::monitor::Countdown;
 use crate::plan::exec::{Asked, ExecAction, ExecFacts, ExecPlan, ProcessFlags};
+use crate::plan::labels::Modules;
 use crate::plan::process::limits;
 use crate::spec::{NamespaceType, Process, Spec};
 use crate::state::{State, Status, View};
@@ -320,6 +321,7 @@ fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
         || process::identity().doing("reading the runtime's capabilities")?.capabilities.contains(sys_admin);
     let resources = if joins_user { limits(spec) } else { Vec::new() };
     Ok(ExecFacts {
+        modules: Modules::detect(),
         privileged,
         joins_cgroup: matches!(state.cgroup.directories(), Record::Legacy(_)),
         no_new_keyring: state.no_new_keyring,

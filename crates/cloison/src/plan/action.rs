@@ -11,6 +11,7 @@ use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
 
 use super::exec::Joining;
 use super::hooks::{Hook, Outputs};
+use super::labels::ExecLabel;
 use super::mount_options::{Attributes, MountOptions};
 
 /// Where in `config.json` a step comes from: a JSON pointer (RFC 6901), or what rule of ours asks for it.
@@ -349,6 +350,12 @@ pub enum Action {
     NewSession,
     /// Takes the standard streams from whoever keeps the container (`run --monitor`).
     TakeStreams,
+    /// Keeps the way to the process's own attributes of security modules, through the host's procfs.
+    KeepAttributes,
+    /// What keys are marked with that the process makes, until its `execve`.
+    KeyLabel(String),
+    /// What the program is confined by.
+    ExecLabel(ExecLabel),
     /// A session keyring of its own, so that the caller's keys stay out.
     SessionKeyring(CString, u32),
     /// Brings the loopback interface up.
@@ -463,6 +470,9 @@ impl fmt::Display for Action {
             Self::NewNamespace(kind) => write!(f, "new {kind} namespace"),
             Self::NewSession => f.write_str("new session"),
             Self::TakeStreams => f.write_str("take the standard streams from the monitor"),
+            Self::KeepAttributes => f.write_str("keep the way to the process's attributes"),
+            Self::KeyLabel(label) => write!(f, "mark keys with {label}"),
+            Self::ExecLabel(label) => write!(f, "confine the program by {label}"),
             Self::SessionKeyring(name, _) => write!(f, "new session keyring {}", name.to_string_lossy()),
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
             Self::HostPropagation(flags) => write!(f, "make the host's mounts {}", propagation(*flags)),

@@ -13,7 +13,7 @@ use cloison_linux::{Resource, Rlimit};
 use super::action::{Action, Origin, Step};
 use super::hooks::{Environment, Hook};
 use super::namespaces::Namespaces;
-use super::{Options, Program, Steps, process, session_keyring_name, unsupported};
+use super::{Options, Program, Steps, labels, process, session_keyring_name, unsupported};
 use crate::id::ContainerId;
 use crate::spec::{CpuAffinity, Problem, Process, Spec};
 
@@ -32,6 +32,8 @@ pub struct ExecFacts {
     pub no_new_keyring: bool,
     /// How many descriptors of a service manager the process gets.
     pub activation: u32,
+    /// The security modules.
+    pub modules: labels::Modules,
     /// The runtime's own limits.
     pub limits: Vec<(Resource, Rlimit)>,
 }
@@ -145,9 +147,8 @@ impl ExecPlan {
             asked.flags.env.push(format!("LISTEN_FDS={}", facts.activation));
         }
         spec.process = asked.process(&spec.process)?;
-        let refused = unsupported::check(&spec);
-        let refused: Vec<_> =
-            refused.into_iter().filter(|problem| problem.pointer.starts_with("/process")).collect();
+        let refused = unsupported::check(&spec).into_iter().chain(labels::refused(&spec, facts.modules));
+        let refused: Vec<_> = refused.filter(|problem| problem.pointer.starts_with("/process")).collect();
         if !refused.is_empty() {
             return Err(Refusal::Problems(refused));
         }
@@ -251,6 +252,7 @@ fn newcomer_side(
     by_go_between: bool,
 ) -> Vec<Step<Action>> {
     let mut steps = Steps(Vec::with_capacity(24));
+    labels::prepare(spec, facts.modules, &mut steps);
     outside(spec, facts, &mut steps);
     join(facts, namespaces, by_go_between, &mut steps);
     steps.push(Action::NewSession, "exec");
@@ -270,6 +272,7 @@ fn newcomer_side(
     super::umask(&spec.process, &mut steps);
     affinity(&spec.process, &mut steps);
     process::prepare(spec, &mut steps);
+    labels::exec(spec, facts.modules, &mut steps);
     steps.0
 }
 

@@ -14,6 +14,7 @@
 //! | `device_rules`, `limits` | which devices may be used, and how much of everything else |
 //! | [`exec`] | the same for a process that joins a container |
 //! | [`hooks`] | programs of the host's that run at points of the container's life |
+//! | [`labels`] | what security modules confine the program by, and mark its mounts with |
 //! | [`seccomp`] | the filter of system calls |
 //! | [`process`] | limits, credentials, capabilities and the program |
 //! | [`unsupported`] | what is refused by name, because it is not built yet |
@@ -33,6 +34,7 @@ pub(crate) mod device_rules;
 pub mod devices;
 pub mod exec;
 pub mod hooks;
+pub mod labels;
 pub(crate) mod limits;
 pub mod mount_options;
 pub mod mounts;
@@ -73,6 +75,8 @@ pub struct HostFacts {
     pub unit: Option<Unit>,
     /// The runtime is root, and can open what the container cannot.
     pub privileged: bool,
+    /// The security modules.
+    pub modules: labels::Modules,
     /// `/proc/kcore` exists (`CONFIG_PROC_KCORE`).
     pub kcore: bool,
     /// The runtime's own hard limits, by resource, as far as the configuration sets limits.
@@ -122,6 +126,7 @@ impl Plan {
         let mut warnings = spec.warnings();
         let mut refused = unsupported::check(spec);
         refused.extend(hooks::refused(spec));
+        refused.extend(labels::refused(spec, facts.modules));
         let program = Program::of(spec, options);
         if let Err(problem) = &program {
             refused.push(problem.clone());
@@ -269,6 +274,7 @@ fn container_side(
     rootfs: &Path,
 ) -> Vec<Step<Action>> {
     let mut steps = Steps(Vec::with_capacity(64));
+    labels::prepare(spec, facts.modules, &mut steps);
     enter_namespaces(spec, options, facts, namespaces, &mut steps);
     if options.takes_streams && !spec.process.terminal {
         steps.push(Action::TakeStreams, "runtime");
@@ -278,6 +284,8 @@ fn container_side(
     close_root(spec, namespaces, &mut steps);
     steps.push(Action::ResetAffinity, "runtime");
     process::prepare(spec, &mut steps);
+    labels::exec(spec, facts.modules, &mut steps);
+    labels::mounts(spec, &mut steps);
     steps.0
 }
 
@@ -331,6 +339,7 @@ fn enter_namespaces(
     steps.push(Action::HideInit, "runtime");
     steps.push(Action::NewSession, "runtime");
     if !options.no_new_keyring {
+        labels::key(spec, steps);
         steps.push(session_keyring(&options.id, namespaces), "runtime");
     }
     if namespaces.new.contains(NamespaceFlags::NETWORK) {

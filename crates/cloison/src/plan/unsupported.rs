@@ -1,6 +1,6 @@
 //! What is not built yet: refused by name, because a container would be less than was asked for.
 //!
-//! A profile that does not hold is a lie, so it is refused.
+//! What does not hold is a lie, so it is refused.
 
 use crate::spec::{Problem, Spec};
 
@@ -12,10 +12,7 @@ pub fn check(spec: &Spec) -> Vec<Problem> {
             refused.push(problem(pointer, format!("{what} not supported by this version of cloison")));
         }
     };
-    let (process, linux) = (&spec.process, &spec.linux);
-    refuse(process.apparmor_profile.is_some(), "/process/apparmorProfile", "AppArmor profiles are");
-    refuse(process.selinux_label.is_some(), "/process/selinuxLabel", "SELinux labels are");
-    refuse(linux.mount_label.is_some(), "/linux/mountLabel", "SELinux labels are");
+    let linux = &spec.linux;
     refuse(linux.intel_rdt.is_some(), "/linux/intelRdt", "Intel RDT is");
     refuse(!linux.net_devices.is_empty(), "/linux/netDevices", "network devices are");
     refused

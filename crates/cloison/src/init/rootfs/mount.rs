@@ -403,7 +403,7 @@ fn mount_2(
     }
     let mut flags = options.legacy_flags();
     flags.set(MountFlags::RDONLY, options.read_only == Some(true));
-    kernel.mount(source, target.fd.as_fd(), fs_type, flags, &options.data.join(",")).doing(doing)?;
+    kernel.mount(source, target.fd.as_fd(), fs_type, flags, &joined(&options.data)).doing(doing)?;
     // mount(2) gives no descriptor: what is on top of the target now is opened by its path, below the root.
     let mount = root.open(path, OFlags::PATH).doing(doing)?;
     set_attributes(kernel, mount.as_fd(), step.options.recursive, true).doing(doing)?;
@@ -455,4 +455,13 @@ pub(crate) fn make_read_only(kernel: &dyn Kernel, mount: BorrowedFd<'_>) -> Resu
         false,
         &MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() },
     )
+}
+
+/// Options as mount(2) takes them. A label may have commas, which only quotes keep in it.
+fn joined(data: &[String]) -> String {
+    let quoted = |entry: &String| match entry.strip_prefix("context=") {
+        Some(label) => format!("context=\"{label}\""),
+        None => entry.clone(),
+    };
+    data.iter().map(quoted).collect::<Vec<_>>().join(",")
 }

@@ -8,6 +8,7 @@ use cloison_linux::{FileType, makedev};
 use super::channel::Failure;
 use super::create::{Inheritance, Start, birth};
 use crate::id::ContainerId;
+use crate::plan::labels::Modules;
 use crate::plan::{CgroupView, HostFacts, Options, Plan};
 use crate::spec::{self, IdMapping, Namespace, NamespaceType, Spec};
 
@@ -34,6 +35,11 @@ fn example(user_namespace: bool) -> Spec {
 }
 
 fn plan(spec: &Spec) -> Plan {
+    plan_with(spec, Modules::default())
+}
+
+/// The plan on a machine with these security modules.
+fn plan_with(spec: &Spec, modules: Modules) -> Plan {
     let options = Options {
         id: ContainerId::parse("c1").unwrap(),
         bundle: "/bundle".into(),
@@ -43,6 +49,7 @@ fn plan(spec: &Spec) -> Plan {
         takes_streams: false,
     };
     let facts = HostFacts {
+        modules,
         cgroups: CgroupView::Unified("/sys/fs/cgroup/c1".into()),
         own_cgroup: true,
         unit: None,

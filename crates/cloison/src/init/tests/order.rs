@@ -46,6 +46,54 @@ fn last(calls: &[String], is_it: impl Fn(&str) -> bool) -> usize {
     calls.iter().rposition(|call| is_it(call)).expect("a call")
 }
 
+/// A program with labels of both modules.
+fn labelled(user_namespace: bool) -> Plan {
+    let mut spec = example(user_namespace);
+    spec.process.apparmor_profile = Some("p".into());
+    spec.process.selinux_label = Some("l".into());
+    plan_with(&spec, Modules { apparmor: true, selinux: true })
+}
+
+#[test]
+fn labels_are_written_through_the_hosts_procfs_as_the_last_before_the_launch() {
+    for user_namespace in [false, true] {
+        let kernel = kernel();
+        kernel.set_file_system("/proc", 0x9fa0);
+        kernel.set_link("/proc/self", "7");
+        kernel.fail_on("open_beneath(/proc, \"7/attr/selinux/exec\"", cloison_linux::Errno::NOENT);
+        run(&kernel, &labelled(user_namespace), &[]);
+        assert!(is_launched(&kernel));
+        let calls = kernel.calls();
+        assert!(calls[1].starts_with("open(\"/proc\""), "before anything else: {calls:?}");
+        let open = |file: &str| format!("open_beneath(/proc, \"7/attr/{file}\", WRONLY, 0o0)");
+        let write = |file: &str, value: &str| format!("write(/proc/7/attr/{file}, {value:?})");
+        let end: Vec<_> =
+            calls.iter().filter(|call| !call.starts_with("readlinkat(")).rev().skip(1).take(5).collect();
+        let expected = [
+            write("exec", "l"),
+            open("exec"),
+            open("selinux/exec"),
+            write("apparmor/exec", "exec p"),
+            open("apparmor/exec"),
+        ];
+        assert_eq!(end, expected.iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn no_label_is_written_to_what_is_no_procfs_and_none_that_fails_is_passed_over() {
+    let elsewhere = kernel();
+    let failure = run(&elsewhere, &labelled(false), &[]);
+    assert!(failure.to_string().contains("/proc is not a procfs"), "{failure}");
+    let kernel = kernel();
+    kernel.set_file_system("/proc", 0x9fa0);
+    kernel.set_link("/proc/self", "7");
+    kernel.fail_on("write(/proc/7/attr/apparmor/exec", cloison_linux::Errno::NOENT);
+    let failure = run(&kernel, &labelled(false), &[]);
+    assert!(failure.to_string().starts_with("apparmor failed to apply profile"), "{failure}");
+    assert!(!is_launched(&kernel));
+}
+
 #[test]
 fn the_mask_of_the_caller_is_cleared_before_anything_is_made() {
     for spec in examples() {

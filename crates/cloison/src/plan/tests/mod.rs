@@ -7,6 +7,7 @@ use super::*;
 use crate::spec::{self, Namespace, NamespaceType};
 
 mod exec;
+mod labels_of_modules;
 mod mounts_and_devices;
 mod namespaces_and_ids;
 mod process_and_limits;
@@ -65,6 +66,7 @@ fn options() -> Options {
 /// A machine with cgroup v2, of root's.
 fn facts() -> HostFacts {
     HostFacts {
+        modules: labels::Modules::default(),
         cgroups: CgroupView::Unified("/sys/fs/cgroup/c1".into()),
         own_cgroup: true,
         unit: None,

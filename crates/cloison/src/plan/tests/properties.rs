@@ -72,6 +72,7 @@ fn machine() -> impl Strategy<Value = HostFacts> {
     let view = vec![CgroupView::None, CgroupView::Unified(own), CgroupView::Legacy(legacy)];
     (prop::sample::select(view), any::<[bool; 3]>()).prop_map(|(cgroups, [own_cgroup, privileged, kcore])| {
         HostFacts {
+            modules: labels::Modules::default(),
             unit: None,
             cgroups,
             own_cgroup,
