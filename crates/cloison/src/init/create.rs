@@ -153,10 +153,7 @@ impl<'a> Init<'a> {
             Action::SessionKeyring(name, permissions) => {
                 security::session_keyring(kernel, name, *permissions)
             }
-            Action::KeepAttributes => {
-                self.attributes = Some(security::host_procfs(kernel)?);
-                Ok(())
-            }
+            Action::KeepAttributes => self.keep_attributes(),
             Action::KeyLabel(_) | Action::ExecLabel(_) => self.label(&step.action),
             Action::LoopbackUp => kernel.loopback_up().doing(|| "bringing the loopback interface up"),
 
@@ -268,6 +265,11 @@ impl<'a> Init<'a> {
             Some(procfs) => Ok(procfs),
             none => Ok(none.insert(security::private_procfs(self.kernel)?)),
         }
+    }
+
+    fn keep_attributes(&mut self) -> Result<(), Error> {
+        self.attributes = Some(security::host_procfs(self.kernel)?);
+        Ok(())
     }
 
     /// What cannot be opened now may be there or within reach later, and is an error only then.
