@@ -155,6 +155,17 @@ fn limits_are_told_to_systemd_and_hold_after_it_reloads() {
 }
 
 #[test]
+fn a_period_without_a_quota_is_kept() {
+    systemd_or_skip!();
+    skip_unless!(host::cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    let sandbox = Sandbox::new().with_systemd();
+    let container = sandbox.sleeper().set("/linux/resources/cpu", json!({"period": 1_000_000})).start();
+    // systemd would have written the default period.
+    assert_eq!(fs::read_to_string(directory(&container).join("cpu.max")).unwrap(), "max 1000000\n");
+    container.end();
+}
+
+#[test]
 fn update_changes_the_unit_and_the_cgroup() {
     systemd_or_skip!();
     let sandbox = Sandbox::new().with_systemd();

@@ -246,12 +246,18 @@ fn host_side(
         }
     }
     let limit_all = |steps: &mut Steps<HostAction>| {
-        limit(before_the_program, steps);
+        // systemd writes the limits that it knows into the files again when it is told of devices.
+        let (first, last) = match facts.unit {
+            None => (before_the_program, cloison_cgroup::Resources::default()),
+            Some(_) => (cloison_cgroup::Resources::default(), before_the_program),
+        };
+        limit(first, steps);
         if facts.own_cgroup {
             let asked = !spec.linux.resources.devices.is_empty();
             let origin = if asked { "/linux/resources/devices" } else { "runtime" };
             steps.push(HostAction::LimitDevices(device_rules::device_rules(spec)), origin);
         }
+        limit(last, steps);
     };
     mounts::sources(spec, container, false, &mut steps);
     if hooks::has_creation_hooks(spec) {

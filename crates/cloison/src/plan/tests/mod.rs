@@ -14,6 +14,7 @@ mod process_and_limits;
 mod properties;
 mod refusals;
 mod seccomp;
+mod units;
 mod whole;
 
 /// The example, but for what it learns from the machine: a terminal, a read-only root, six new namespaces.
