@@ -21,7 +21,7 @@ const RUNTIME_DIRECTORY_MODE: u32 = 0o1700;
 pub(crate) fn runtime(options: &GlobalOptions) -> Result<Runtime, Error> {
     if options.rootless == Rootless::Said(true) {
         log::warn!(
-            "--rootless=true: errors about missing permission for cgroups are not ignored by this version"
+            "--rootless=true: with a cgroupsPath, errors about missing permission for cgroups are not ignored by this version"
         );
     }
     let root = match &options.root {

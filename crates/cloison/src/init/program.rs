@@ -227,7 +227,7 @@ mod tests {
             env: strings(env),
             uid: 0,
             gid: 0,
-            groups: Vec::new(),
+            groups: Some(Vec::new()),
             capabilities: Capabilities::default(),
             no_new_privileges: false,
             seccomp: None,

@@ -15,7 +15,10 @@ use super::delete::destroy;
 use super::device_rules::is_root_of_the_machine;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
-use super::{CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, preserved, sources, start};
+use super::{
+    CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, id_maps, preserved, rootless, sources,
+    start,
+};
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
@@ -60,7 +63,11 @@ impl Conception {
             spec.process.env.extend([format!("LISTEN_FDS={activation}"), "LISTEN_PID=1".to_owned()]);
         }
         let id = &options.id;
+        rootless::adapt(&mut spec);
         let (layout, cgroup) = match runtime.cgroup {
+            CgroupDriver::Cgroupfs if rootless::stays_in_our_cgroup(&spec) => {
+                (layout_to_show(&spec), Record::disabled())
+            }
             CgroupDriver::Disabled => (layout_to_show(&spec), Record::disabled()),
             driver @ (CgroupDriver::Systemd | CgroupDriver::UserSystemd) => {
                 let user = driver == CgroupDriver::UserSystemd;
@@ -126,7 +133,7 @@ impl Conception {
 /// What the machine is like, as far as this configuration needs to know.
 pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts {
     let limits = crate::plan::process::limits(spec);
-    HostFacts {
+    let mut facts = HostFacts {
         own_cgroup: !matches!(cgroup, Record::Disabled(_)),
         unit: match cgroup {
             Record::Systemd(systemd) => Some(systemd.unit.clone()),
@@ -136,8 +143,11 @@ pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts 
         modules: Modules::of_the_machine(spec),
         kcore: Path::new("/proc/kcore").exists(),
         privileged: rustix::process::geteuid().is_root(),
+        groups_denied: false,
         hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),
-    }
+    };
+    rootless::note_groups(spec, &mut facts);
+    facts
 }
 
 /// What a container sees of the hierarchies: its own cgroups, or the runtime's if it stays in those.
@@ -528,8 +538,7 @@ impl<'k> Birth<'k> {
     }
 
     fn write_id_maps(&self, uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), Error> {
-        self.write_proc("uid_map", id_map(uids).as_bytes())?;
-        self.write_proc("gid_map", id_map(gids).as_bytes())?;
+        id_maps::write(self.kernel, self.first_born()?.pid, uids, gids)?;
         ToInit::Mapped
             .send(self.kernel, self.first_born()?.channel()?)
             .doing("telling the init of its id maps")
@@ -705,13 +714,6 @@ impl Drop for Birth<'_> {
             log::warn!("after the failure something was left behind, `delete --force` removes it: {error}");
         }
     }
-}
-
-/// Lines of `/proc/PID/uid_map`.
-pub(super) fn id_map(maps: &[IdMapping]) -> String {
-    let lines: Vec<_> =
-        maps.iter().map(|map| format!("{} {} {}", map.container, map.host, map.size)).collect();
-    lines.join("\n")
 }
 
 /// Becomes the container's first process. Comes to an end only by a failure.

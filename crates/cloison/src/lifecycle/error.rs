@@ -168,6 +168,25 @@ pub enum Error {
     /// `exec` in a container that is held still.
     #[error("cannot exec in a paused container (use --ignore-paused to override)")]
     Paused,
+    /// The program that maps ids for an ordinary user is not there.
+    #[error(
+        "an ordinary user maps more than one's own id by {program}, which is not in PATH: install it (apt install uidmap, dnf install \
+         shadow-utils)"
+    )]
+    NoIdMapProgram {
+        /// Its name.
+        program: &'static str,
+    },
+    /// The program that maps ids for an ordinary user has refused.
+    #[error("{program} has refused to map the ids: {said} ({table} says which ones a user may map)")]
+    IdMapProgram {
+        /// Its name.
+        program: &'static str,
+        /// Where it looks.
+        table: &'static str,
+        /// What it said.
+        said: String,
+    },
     /// What `exec` was asked for cannot be had.
     #[error(transparent)]
     Asked(#[from] crate::plan::exec::Refusal),

@@ -323,6 +323,7 @@ fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
     Ok(ExecFacts {
         modules: Modules::detect(),
         privileged,
+        groups_denied: joins_user && groups_denied(state),
         joins_cgroup: matches!(state.cgroup.directories(), Record::Legacy(_)),
         no_new_keyring: state.no_new_keyring,
         activation: preserved::socket_activation(),
@@ -331,6 +332,12 @@ fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
             .map(|(resource, _)| (resource, rustix::process::getrlimit(resource)))
             .collect(),
     })
+}
+
+/// Whether the first process may not change its groups, as an ordinary user's container may not.
+fn groups_denied(state: &State) -> bool {
+    let Some(init) = state.init else { return false };
+    std::fs::read(format!("/proc/{}/setgroups", init.pid)).is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 /// The root directory of a process, for as long as it is that process's.

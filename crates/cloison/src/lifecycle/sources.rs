@@ -9,8 +9,8 @@ use cloison_linux::process::{CloneRequest, Fork};
 use cloison_linux::{Kernel, Mode, MountAttrFlags, MountPropagationFlags, OFlags, OpenTreeFlags, Signal};
 
 use super::Error;
-use super::birth::id_map;
 use super::error::Doing as _;
+use super::id_maps::id_map;
 use crate::plan::Origin;
 use crate::plan::action::{BindSource, IdMapping, SourceIds};
 

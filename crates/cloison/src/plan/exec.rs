@@ -26,6 +26,8 @@ pub use asked::{Asked, ProcessFlags, Refusal};
 pub struct ExecFacts {
     /// The runtime may enter namespaces with the rights that it has outside (`CAP_SYS_ADMIN`), and not only those that it owns.
     pub privileged: bool,
+    /// The container's processes may not leave or join groups.
+    pub groups_denied: bool,
     /// The container's cgroup is one that a process has to write itself into (v1).
     pub joins_cgroup: bool,
     /// The container's first process has no session keyring of its own.
@@ -161,6 +163,11 @@ impl ExecPlan {
             takes_streams: false,
         };
         let mut program = Program::of(&spec, &options).map_err(|problem| Refusal::Problems(vec![problem]))?;
+        if facts.groups_denied
+            && let Some(problem) = program.keep_groups("")
+        {
+            return Err(Refusal::Problems(vec![problem]));
+        }
         if !args.is_empty() {
             program.args = asked::raw(&args)?;
         }

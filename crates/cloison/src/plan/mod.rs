@@ -77,6 +77,8 @@ pub struct HostFacts {
     pub privileged: bool,
     /// The security modules.
     pub modules: labels::Modules,
+    /// The container's processes may not leave or join groups (`/proc/PID/setgroups`).
+    pub groups_denied: bool,
     /// `/proc/kcore` exists (`CONFIG_PROC_KCORE`).
     pub kcore: bool,
     /// The runtime's own hard limits, by resource, as far as the configuration sets limits.
@@ -127,9 +129,11 @@ impl Plan {
         let mut refused = unsupported::check(spec);
         refused.extend(hooks::refused(spec));
         refused.extend(labels::refused(spec, facts.modules));
-        let program = Program::of(spec, options);
-        if let Err(problem) = &program {
-            refused.push(problem.clone());
+        let mut program = Program::of(spec, options);
+        match &mut program {
+            Ok(program) if facts.groups_denied => refused.extend(program.keep_groups("/process")),
+            Ok(_) => {}
+            Err(problem) => refused.push(problem.clone()),
         }
         let properties = unit_properties(spec, facts, &mut refused);
         let (Ok(program), []) = (program, &refused[..]) else { return Err(refused) };

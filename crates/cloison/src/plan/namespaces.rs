@@ -133,6 +133,11 @@ pub fn id_maps(spec: &Spec) -> (Vec<IdMapping>, Vec<IdMapping>) {
     (mappings(&spec.linux.uid_mappings), mappings(&spec.linux.gid_mappings))
 }
 
+/// True if nothing is mapped but this id of the host's, which its owner may map without help (`user_namespaces(7)`).
+pub fn maps_only(maps: &[IdMapping], id: u32) -> bool {
+    matches!(maps, [map] if map.host == id && map.size == 1)
+}
+
 /// Mappings as the plan has them.
 pub fn mappings(list: &[spec::IdMapping]) -> Vec<IdMapping> {
     list.iter()

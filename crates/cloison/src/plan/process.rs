@@ -29,8 +29,8 @@ pub struct Program {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
+    /// Supplementary groups; none where the kernel does not let them be changed.
+    pub groups: Option<Vec<u32>>,
     /// The five sets of capabilities.
     pub capabilities: Capabilities,
     /// `PR_SET_NO_NEW_PRIVS`.
@@ -109,7 +109,7 @@ impl Program {
         let Capabilities { bounding, effective, permitted, inheritable, ambient } = self.capabilities;
         let mut steps = Vec::with_capacity(16);
         steps.push(LaunchStep::LimitBounding(bounding));
-        steps.push(LaunchStep::SetGroups(self.groups.clone()));
+        steps.extend(self.groups.clone().map(LaunchStep::SetGroups));
         steps.push(LaunchStep::SetGid(self.gid));
         if self.uid == 0 {
             steps.push(LaunchStep::SetUid(0));
@@ -127,6 +127,18 @@ impl Program {
             steps.push(LaunchStep::NoNewPrivileges);
         }
         steps
+    }
+
+    /// Leaves the groups as they are, since the kernel does not let them be changed; a problem if others are asked for. `at` is the
+    /// process's place in the configuration.
+    pub(super) fn keep_groups(&mut self, at: &str) -> Option<Problem> {
+        let asked = self.groups.take().unwrap_or_default();
+        (!asked.is_empty()).then(|| Problem {
+            pointer: format!("{at}/user/additionalGids"),
+            message: "the kernel denies groups to a user namespace in which an ordinary user has mapped one group; map more by \
+                      /etc/subgid and newgidmap"
+                .to_owned(),
+        })
     }
 
     /// The number of the first descriptor that the program does not inherit.
@@ -171,7 +183,7 @@ impl Program {
             env: environment(&process.env),
             uid: process.user.uid,
             gid: process.user.gid,
-            groups: process.user.additional_gids.clone(),
+            groups: Some(process.user.additional_gids.clone()),
             capabilities: capabilities(process),
             no_new_privileges: process.no_new_privileges,
             limits: limits(spec),
@@ -190,7 +202,18 @@ impl fmt::Display for Program {
             "  with {} descriptors beside the standard streams  [--preserve-fds]",
             self.preserve_fds
         )?;
-        writeln!(f, "  as uid {} gid {} groups {:?}  [/process/user]", self.uid, self.gid, self.groups)?;
+        match &self.groups {
+            Some(groups) => {
+                writeln!(f, "  as uid {} gid {} groups {groups:?}  [/process/user]", self.uid, self.gid)?;
+            }
+            None => {
+                writeln!(
+                    f,
+                    "  as uid {} gid {} in the caller's groups  [/process/user]",
+                    self.uid, self.gid
+                )?;
+            }
+        }
         for (resource, limit) in &self.limits {
             let [soft, hard] = [limit.current, limit.maximum]
                 .map(|value| value.map_or("unlimited".to_owned(), |n| n.to_string()));

@@ -54,6 +54,7 @@ fn plan_with(spec: &Spec, modules: Modules) -> Plan {
         own_cgroup: true,
         unit: None,
         privileged: true,
+        groups_denied: false,
         kcore: true,
         hard_limits: Vec::new(),
     };

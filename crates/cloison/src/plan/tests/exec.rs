@@ -178,7 +178,7 @@ fn the_containers_process_is_changed_by_flags() {
     let Program { args, env, uid, gid, groups, no_new_privileges, .. } = &plan.program;
     assert_eq!(args[..], [c"a".to_owned(), c"b c".to_owned()]);
     assert_eq!(env.last().unwrap().as_c_str(), c"A=2");
-    assert_eq!((*uid, *gid, groups.as_slice(), *no_new_privileges), (1000, 6, &[7, 8][..], false));
+    assert_eq!((*uid, *gid, groups.as_deref().unwrap(), *no_new_privileges), (1000, 6, &[7, 8][..], false));
     assert!(newcomer(&plan).contains(&"enter the working directory /etc  [/process/cwd]".into()));
 }
 

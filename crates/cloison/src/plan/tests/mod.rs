@@ -72,6 +72,7 @@ fn facts() -> HostFacts {
         own_cgroup: true,
         unit: None,
         privileged: true,
+        groups_denied: false,
         kcore: true,
         hard_limits: Vec::new(),
     }

@@ -77,6 +77,7 @@ fn machine() -> impl Strategy<Value = HostFacts> {
             cgroups,
             own_cgroup,
             privileged,
+            groups_denied: !privileged,
             kcore,
             hard_limits: vec![(cloison_linux::Resource::Core, 0)],
         }

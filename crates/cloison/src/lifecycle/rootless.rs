@@ -1,0 +1,64 @@
+//! What is different where an ordinary user makes a container.
+
+use crate::plan::HostFacts;
+use crate::plan::namespaces::{id_maps, maps_only};
+use crate::spec::{IdMapping, Namespace, NamespaceType, Spec};
+
+/// An ordinary user has rights in a user namespace only: where the configuration has none, one is made in which the user is root.
+/// No other id is mapped in it, so no file system can be given to one.
+pub(super) fn adapt(spec: &mut Spec) {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() || spec.linux.namespace(NamespaceType::User).is_some() {
+        return;
+    }
+    log::warn!(
+        "/linux/namespaces: the caller is not root, so a user namespace is made in which the caller is; `spec --rootless` writes a \
+         configuration that says so"
+    );
+    in_user_namespace(spec, uid.as_raw(), rustix::process::getegid().as_raw());
+}
+
+fn in_user_namespace(spec: &mut Spec, uid: u32, gid: u32) {
+    let linux = &mut spec.linux;
+    linux.namespaces.push(Namespace { kind: NamespaceType::User, path: None });
+    linux.uid_mappings = vec![IdMapping { container_id: 0, host_id: uid, size: 1 }];
+    linux.gid_mappings = vec![IdMapping { container_id: 0, host_id: gid, size: 1 }];
+    for mount in &mut spec.mounts {
+        let given_away = |option: &String| {
+            ["uid=", "gid="].iter().any(|key| option.starts_with(key)) && !option.ends_with("=0")
+        };
+        mount.options.retain(|option| {
+            if given_away(option) {
+                log::debug!("{}: {option} is left out, that id is not mapped", mount.destination);
+            }
+            !given_away(option)
+        });
+    }
+}
+
+/// Without being told of a cgroup, an ordinary user's container gets none: the user has none to make it in that we know of.
+pub(super) fn stays_in_our_cgroup(spec: &Spec) -> bool {
+    !rustix::process::geteuid().is_root() && spec.linux.cgroups_path.is_none()
+}
+
+/// Whether the kernel denies `setgroups(2)` in the container, as it does where an ordinary user has mapped his own group.
+pub(super) fn note_groups(spec: &Spec, facts: &mut HostFacts) {
+    let (_, gids) = id_maps(spec);
+    facts.groups_denied = !facts.privileged && maps_only(&gids, rustix::process::getegid().as_raw());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caller_becomes_root_of_a_namespace_in_which_nothing_belongs_to_others() {
+        let mut spec = crate::spec::example(false);
+        in_user_namespace(&mut spec, 1000, 100);
+        assert!(spec.linux.namespace(NamespaceType::User).is_some());
+        assert_eq!(spec.linux.uid_mappings, [IdMapping { container_id: 0, host_id: 1000, size: 1 }]);
+        assert_eq!(spec.linux.gid_mappings, [IdMapping { container_id: 0, host_id: 100, size: 1 }]);
+        let options = spec.mounts.iter().flat_map(|mount| &mount.options);
+        assert_eq!(options.filter(|option| option.starts_with("gid=")).count(), 0);
+    }
+}
