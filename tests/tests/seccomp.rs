@@ -101,3 +101,17 @@ fn a_container_that_is_created_gets_its_filter_with_the_program() {
         assert_eq!(container.stdout(), "Seccomp:\t2\n1\n");
     }
 }
+
+#[test]
+fn a_start_container_hook_is_under_the_filter() {
+    let sandbox = Sandbox::new();
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "mkdir /dev/shm/a"]}]);
+    let bundle = sandbox
+        .busybox("echo run")
+        .set("/process/rlimits", json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]))
+        .set("/linux/seccomp", mkdir("SCMP_ACT_KILL"))
+        .set("/hooks", json!({"startContainer": hook}));
+    let output = bundle.run();
+    output.refused_saying(&["error running startContainer hook", "bad system call"]);
+    assert!(!output.stdout.contains("run"), "{}", output.describe());
+}

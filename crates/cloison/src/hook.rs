@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use cloison_linux::command::{Command, Finished, Limits, Outcome};
 use cloison_linux::process::Ending;
-use cloison_linux::{Errno, Kernel, Mode, OFlags};
+use cloison_linux::{Errno, Kernel, Mode, OFlags, Signal};
 
 use crate::errno::Text;
 use crate::plan::hooks::{Environment, Hook, Outputs};
@@ -84,6 +84,9 @@ pub enum Reason {
     },
 }
 
+/// `SIGSYS`.
+const BAD_SYSTEM_CALL: i32 = Signal::SYS.as_raw();
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -92,6 +95,10 @@ impl fmt::Display for Reason {
             Self::Ended { outcome, timeout, stdout, stderr } => {
                 match outcome {
                     Outcome::Ended(Ending::Exited(status)) => write!(f, "exit status {status}")?,
+                    // What a filter does: whoever sees it should think of the seccomp profile.
+                    Outcome::Ended(Ending::Killed(BAD_SYSTEM_CALL)) => {
+                        write!(f, "killed by signal {BAD_SYSTEM_CALL}: bad system call")?;
+                    }
                     Outcome::Ended(Ending::Killed(signal)) => write!(f, "killed by signal {signal}")?,
                     Outcome::TimedOut => {
                         write!(f, "hook ran past specified timeout of {}.0s", timeout.unwrap_or_default())?;
