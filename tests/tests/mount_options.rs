@@ -118,6 +118,45 @@ fn a_bind_mount_keeps_the_flags_of_its_source() {
 }
 
 #[test]
+fn a_bind_mount_has_its_sources_access_times_unless_others_are_named() {
+    runc_lacks!("1.2: flags of the source that are not named are kept");
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    sandbox.mount("tmpfs", &volume, "tmpfs", rustix::mount::MountFlags::NOATIME, "");
+    for (option, shown) in [
+        ("atime", "noatime"),
+        ("norelatime", "noatime"),
+        ("diratime", "noatime"),
+        ("relatime", "relatime"),
+        ("nodiratime", "relatime"),
+    ] {
+        let bundle = sandbox.busybox("awk '$5 == \"/mnt\"' /proc/self/mountinfo");
+        let output = bundle.mount("bind", &volume, "/mnt", &["bind", option]).run();
+        let options = options_of(output.ok());
+        assert!(options.contains(&shown), "{option}: {}", output.stdout);
+        assert_eq!(options.contains(&"noatime"), shown == "noatime", "{option}: {}", output.stdout);
+    }
+}
+
+#[test]
+fn a_user_namespace_keeps_the_flags_of_the_source_that_are_locked_and_no_others() {
+    runc_lacks!("1.2: flags of the source that are not named are kept");
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    let no_links = rustix::mount::MountFlags::from_bits_retain(256);
+    sandbox.mount("tmpfs", &volume, "tmpfs", rustix::mount::MountFlags::NOEXEC | no_links, "");
+    let bundle = sandbox
+        .bundle(cloison_tests::Rootfs::busybox().owned_by(100_000, 100_000))
+        .args(["sh", "-c", "awk '$5 == \"/mnt\"' /proc/self/mountinfo"])
+        .user_namespace(100_000);
+    let output = bundle.mount("bind", &volume, "/mnt", &["bind", "nodev"]).run();
+    let options = options_of(output.ok());
+    for (flag, is_there) in [("nodev", true), ("noexec", true), ("nosymfollow", false)] {
+        assert_eq!(options.contains(&flag), is_there, "{flag}: {}", output.stdout);
+    }
+}
+
+#[test]
 fn recursive_options_reach_the_mounts_below() {
     let sandbox = Sandbox::new();
     let volume = sandbox.directory("volume");

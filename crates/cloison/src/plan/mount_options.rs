@@ -173,6 +173,8 @@ pub struct MountOptions {
     pub read_only: Option<bool>,
     /// Attributes of the mount.
     pub attributes: Attributes,
+    /// An access-time mode or `nodiratime` is asked for by name, and nothing of it taken back.
+    pub access_times: bool,
     /// Attributes of the mount and all below it.
     pub recursive: Attributes,
     /// Changes of propagation, in order.
@@ -206,8 +208,14 @@ impl MountOptions {
     fn apply(&mut self, effect: Effect) {
         match effect {
             Nothing => {}
-            Set(bits, field) => self.attributes.set(bits, field),
-            Clear(bits) => self.attributes.clear(bits),
+            Set(bits, field) => {
+                self.attributes.set(bits, field);
+                self.access_times |= field == ATIME || bits == NODIRATIME;
+            }
+            Clear(bits) => {
+                self.attributes.clear(bits);
+                self.access_times &= self.attributes.set.intersects(ATIME | NODIRATIME);
+            }
             SetAll(bits, field) => self.recursive.set(bits, field),
             ClearAll(bits) => self.recursive.clear(bits),
             Super(name, true, _) => self.super_flags.push(name),
@@ -224,6 +232,15 @@ impl MountOptions {
             CopyUp => self.copy_up = true,
             IdMap(recursive) => self.id_map = Some(recursive),
         }
+    }
+
+    /// The attributes as a bind mount takes them: it has its source's access times, which come all together. As with mount(8), one that
+    /// is asked for replaces them all, and without one there is nothing to take back.
+    pub fn of_bind(&self) -> Attributes {
+        let times = ATIME | NODIRATIME;
+        let Attributes { set, clear } = self.attributes;
+        let clear = if self.access_times { clear | ATIME | (NODIRATIME - set) } else { clear - times };
+        Attributes { set, clear }
     }
 
     /// All of it as `mount(2)` takes it, for the cases in which the newer calls cannot be used.
@@ -282,6 +299,19 @@ mod tests {
         let options = MountOptions::parse(&["noatime", "strictatime"]);
         // mount_setattr(2) takes the field only if all of it is cleared.
         assert_eq!(options.attributes, Attributes { set: STRICTATIME, clear: ATIME });
+    }
+
+    #[test]
+    fn access_times_of_a_bind_mount_are_replaced_as_a_whole_or_left_alone() {
+        let of = |options: &[&str]| MountOptions::parse(options).of_bind();
+        for alone in [&["atime"][..], &["norelatime"], &["diratime"], &["noatime", "atime"]] {
+            assert_eq!(of(alone), Attributes::default(), "{alone:?}");
+        }
+        assert_eq!(of(&["relatime"]), Attributes { set: NONE, clear: ATIME | NODIRATIME });
+        assert_eq!(of(&["strictatime"]), Attributes { set: STRICTATIME, clear: ATIME | NODIRATIME });
+        assert_eq!(of(&["nodiratime"]), Attributes { set: NODIRATIME, clear: ATIME });
+        let both = Attributes { set: NODIRATIME | NOATIME, clear: ATIME };
+        assert_eq!(of(&["nodiratime", "noatime"]), both);
     }
 
     #[test]

@@ -288,18 +288,22 @@ fn bind_tree(
         Opened::Here(_) | Opened::Earlier(_) => cloned(kernel, source.fd(), options).doing(doing)?,
     };
     if !options.attributes.is_empty() {
-        bind_attributes(kernel, tree.as_fd(), options.attributes)
+        bind_attributes(kernel, tree.as_fd(), options.of_bind())
             .doing(|| format!("setting the attributes of the bind mount of {}", path.display()))?;
     }
     Ok(tree)
 }
 
 /// As soon as one attribute is asked for, the mount has those and no others, like a bind remount of mount(8). Attributes that a
-/// user namespace may not take away from its parent's mount stay, unless they were to be cleared by name.
+/// user namespace may not take away from its parent's mount stay, unless they were to be cleared by name. (`MOUNT_ATTR_NOSYMFOLLOW` is
+/// none of those, `mount_namespaces(7)`.)
 fn bind_attributes(kernel: &dyn Kernel, tree: BorrowedFd<'_>, asked: Attributes) -> Result<(), Errno> {
     let exact = Attributes { set: asked.set, clear: asked.clear | (INHERITED - asked.set) };
     match set_attributes(kernel, tree, exact, false) {
-        Err(Errno::PERM) => set_attributes(kernel, tree, asked, false),
+        Err(Errno::PERM) => {
+            let unlocked = asked.clear | (MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW - asked.set);
+            set_attributes(kernel, tree, Attributes { set: asked.set, clear: unlocked }, false)
+        }
         done => done,
     }
 }
