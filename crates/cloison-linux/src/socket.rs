@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -106,6 +106,39 @@ pub fn listen_stream_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
 /// Lets a receiving on this socket fail with `EAGAIN` after a time (`SO_RCVTIMEO`, socket(7)).
 pub fn bound_receiving(socket: BorrowedFd<'_>, patience: Duration) -> Result<()> {
     set_socket_timeout(socket, Timeout::Recv, Some(patience))
+}
+
+/// Makes a `SOCK_DGRAM` socket called `name` in the directory `dir`, non-blocking, to which everybody may write who reaches it. A socket
+/// that is there is replaced.
+pub fn bind_datagrams_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    rustix::net::bind(&socket, &address(dir, name)?)?;
+    // Whatever the umask is.
+    rustix::fs::chmodat(dir, name, Mode::RWXU | Mode::RWXG | Mode::RWXO, AtFlags::empty())?;
+    Ok(socket)
+}
+
+/// Connects, non-blocking, to the `SOCK_DGRAM` socket that a descriptor (`O_PATH` is enough) refers to. `EPROTOTYPE` where it is one of another
+/// kind.
+pub fn connect_datagrams(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    connect_datagrams_to(&SocketAddrUnix::new(proc_path(socket))?)
+}
+
+/// The same for a socket of this name in the abstract namespace (unix(7)).
+pub fn connect_datagrams_abstract(name: &[u8]) -> Result<OwnedFd> {
+    connect_datagrams_to(&SocketAddrUnix::new_abstract_name(name)?)
+}
+
+fn connect_datagrams_to(address: &SocketAddrUnix) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    rustix::net::connect(&socket, address)?;
+    Ok(socket)
 }
 
 /// Connects to the socket called `name` in the directory `dir`. `ECONNREFUSED` where nobody listens, `ENOENT`

@@ -49,6 +49,7 @@
 //! | [`console`] | the caller's terminal in a foreground `run` |
 //! | [`explain`] | what a seccomp profile says of a system call |
 //! | [`monitor`] | the process that stays with a container, its log, and who attaches to it |
+//! | [`notify`] | what a program tells a service manager |
 //! | [`features`] | what this runtime can do, as engines ask for it |
 //! | [`id`], [`signal`], [`errno`] | names of containers, signals by name, how an errno reads |
 
@@ -62,6 +63,7 @@ pub mod id;
 pub mod init;
 pub mod lifecycle;
 pub mod monitor;
+pub mod notify;
 pub mod plan;
 pub mod signal;
 pub mod spec;

@@ -2,10 +2,10 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`rpc`] | the messages of CRIU's protocol |
-//! | [`criu`] | a running CRIU, what it is asked and what it says meanwhile |
-//! | [`external`] | what of a container is not in its checkpoint: bind mounts, masks, devices, joined namespaces, pipes |
-//! | [`stage`] | where CRIU restores: a mount namespace of its own, with the root file system as it wants it |
+//! | `rpc` | the messages of CRIU's protocol |
+//! | `criu` | a running CRIU, what it is asked and what it says meanwhile |
+//! | `external` | what of a container is not in its checkpoint: bind mounts, masks, devices, joined namespaces, pipes |
+//! | `stage` | where CRIU restores: a mount namespace of its own, with the root file system as it wants it |
 //! | [`error`] | what can go wrong, and the lines of CRIU's log that say why |
 
 use std::path::PathBuf;

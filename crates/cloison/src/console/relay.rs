@@ -87,8 +87,13 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Waits for a signal or for bytes, and no longer than `patience`, and moves the bytes. Signals are left to the caller of this.
-    pub(crate) fn turn(&mut self, signals: &SignalFd, patience: Option<&Timespec>) -> Result<Flow, Error> {
+    /// Waits for a signal or for bytes, for something to be read from `also`, and no longer than `patience`, and moves the bytes. Signals are left to the caller of this.
+    pub(crate) fn turn(
+        &mut self,
+        signals: &SignalFd,
+        patience: Option<&Timespec>,
+        also: Option<BorrowedFd<'_>>,
+    ) -> Result<Flow, Error> {
         let from_input = !self.input_ended && self.to_container.is_empty();
         let to_output = !self.to_caller.is_empty();
         let mut of_master = PollFlags::empty();
@@ -104,9 +109,10 @@ impl Relay {
             watch(stdin(), flag_if(from_input, PollFlags::IN)),
             watch(self.output.as_fd(), flag_if(to_output, PollFlags::OUT)),
             watch(self.master.as_fd(), of_master),
+            watch(also.unwrap_or(signals.as_fd()), flag_if(also.is_some(), PollFlags::IN)),
         ];
         wait(&mut watched, patience)?;
-        let [_, input, output, master] = watched.map(|fd| fd.revents());
+        let [_, input, output, master, _] = watched.map(|fd| fd.revents());
 
         if master.contains(PollFlags::OUT) {
             self.write_to_container()?;

@@ -23,13 +23,14 @@ use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::init::create::{Inheritance, Start, birth};
 use crate::monitor::Ends;
+use crate::notify;
 use crate::plan::action::{Action, BindSource, HostAction, IdMapping};
 use crate::plan::labels::Modules;
 use crate::plan::limits::limits;
 use crate::plan::seccomp::Filter;
 use crate::plan::{CgroupView, HostFacts, Options, Origin, Plan};
 use crate::spec::{self, Spec};
-use crate::state::{Container, Init, LAYOUT, LaterHooks, State, Status, Store, Timestamp};
+use crate::state::{Container, Init, LAYOUT, LaterHooks, NOTIFY, State, Status, Store, Timestamp};
 
 /// A container that is about to be: read, checked, planned. Nothing has been touched.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(super) struct Conception {
     recorder: Option<OwnedFd>,
     /// What the container's standard streams are, if they are not ours.
     pub(super) streams: Option<Ends>,
+    /// The container gets a socket for what it tells a service manager.
+    notifies: bool,
 }
 
 impl Conception {
@@ -64,6 +67,12 @@ impl Conception {
         }
         let id = &options.id;
         rootless::adapt(&mut spec);
+        let notifies = notify::manager().is_some();
+        if notifies {
+            let root = std::path::absolute(&runtime.root)
+                .map_err(|source| Error::Bundle { path: runtime.root.clone(), source })?;
+            notify::prepare(&mut spec, &root.join(id.as_str()).join(NOTIFY));
+        }
         let (layout, cgroup) = match runtime.cgroup {
             CgroupDriver::Cgroupfs if rootless::stays_in_our_cgroup(&spec) => {
                 (layout_to_show(&spec), Record::disabled())
@@ -126,7 +135,7 @@ impl Conception {
             streams: crate::checkpoint::external::stream_names(),
             monitor: None,
         };
-        Ok(Self { plan, config, cgroup, state, recorder: None, streams: None })
+        Ok(Self { plan, config, cgroup, state, recorder: None, streams: None, notifies })
     }
 }
 
@@ -266,7 +275,7 @@ impl<'k> Birth<'k> {
         runtime: &Runtime,
         conception: Conception,
     ) -> Result<Self, Error> {
-        let Conception { plan, config, cgroup, state, recorder, streams } = conception;
+        let Conception { plan, config, cgroup, state, recorder, streams, notifies } = conception;
         for warning in &plan.warnings {
             log::warn!("{warning}");
         }
@@ -303,6 +312,9 @@ impl<'k> Birth<'k> {
         // Saved before the cgroup is made: whoever deletes what a crash has left must know of it.
         birth.container()?.save_config(&config)?;
         birth.container()?.save(&birth.state)?;
+        if notifies {
+            birth.container()?.make_notify_directory()?;
+        }
         Ok(birth)
     }
 

@@ -122,6 +122,9 @@ pub enum Error {
     /// A terminal in the foreground could not be served.
     #[error(transparent)]
     Console(#[from] crate::console::Error),
+    /// The service manager is not told of the container.
+    #[error(transparent)]
+    Notify(#[from] crate::notify::Error),
     /// A container could not be kept, or its streams not be reached.
     #[error(transparent)]
     Monitor(#[from] crate::monitor::Error),

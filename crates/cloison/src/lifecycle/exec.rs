@@ -116,7 +116,8 @@ fn in_foreground(admission: &Admission, options: &ExecOptions) -> Result<u8, Err
     // From here on the caller's terminal is raw, and given back whenever this ends.
     let relay = newcomer.terminal.take().map(Relay::begin).transpose()?;
     let (pid, pidfd) = newcomer.go_on(options.pid_file.as_deref(), &to_end)?;
-    let ending = foreground::wait_for(pid, pidfd.as_fd(), &signals, relay, &mut Countdown::start(None))?;
+    let ending =
+        foreground::wait_for(pid, pidfd.as_fd(), &signals, relay, &mut Countdown::start(None), None)?;
     Ok(u8::try_from(ending.exit_code()).unwrap_or(u8::MAX))
 }
 

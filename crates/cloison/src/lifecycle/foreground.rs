@@ -1,6 +1,6 @@
 //! A process in the foreground: a container's first one, or one that has joined.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use cloison_linux::process::{self, Ending};
 use cloison_linux::signals::SignalFd;
@@ -11,6 +11,7 @@ use super::Error;
 use super::error::Doing as _;
 use crate::console::{Flow, Relay};
 use crate::monitor::Countdown;
+use crate::notify::Notify;
 
 /// Forwards signals, reaps children, serves the terminal, if there is one, and ends the process when its time has run out, until it has
 /// ended.
@@ -20,12 +21,16 @@ pub(super) fn wait_for(
     signals: &SignalFd,
     mut relay: Option<Relay>,
     countdown: &mut Countdown,
+    mut notify: Option<&mut Notify>,
 ) -> Result<Ending, Error> {
     loop {
         while let Some(signal) = signals.read().doing("reading a signal")? {
             match (signal.signal, &relay) {
                 (Signal::CHILD, _) => {
                     if let Some(ending) = reap(pid)? {
+                        if let Some(notify) = &mut notify {
+                            notify.pass_on();
+                        }
                         if let Some(Err(error)) = relay.map(|relay| relay.finish(signals)) {
                             log::error!("the last output may be lost: {error}");
                         }
@@ -42,14 +47,20 @@ pub(super) fn wait_for(
             }
         }
         countdown.act(pidfd);
+        if let Some(notify) = &mut notify {
+            notify.pass_on();
+        }
+        let told = notify.as_ref().map(|notify| notify.as_fd());
         let patience = countdown.patience();
         let Some(serving) = &mut relay else {
-            match poll(&mut [PollFd::new(signals, PollFlags::IN)], patience.as_ref()) {
+            let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+            fds.extend(told.map(|told| PollFd::from_borrowed_fd(told, PollFlags::IN)));
+            match poll(&mut fds, patience.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno).doing("waiting for a signal"),
             }
         };
-        match serving.turn(signals, patience.as_ref()) {
+        match serving.turn(signals, patience.as_ref(), told) {
             Ok(Flow::Goes) => {}
             Ok(Flow::HungUp) => relay = None,
             // Not the end of the run: a container that nobody waits for would be left behind.

@@ -27,6 +27,7 @@ use super::error::Doing as _;
 use super::run::poststart;
 use super::{Error, RunOptions, Runtime, console};
 use crate::monitor::{self, Charge, LogDriver, LogError, LogFile, Streams};
+use crate::notify::Notify;
 use crate::plan::Plan;
 use crate::plan::action::HostAction;
 use crate::state::{Container, Init, LOG, Monitor, Store};
@@ -106,6 +107,7 @@ fn keep(
     };
     let listener = birth.container()?.listen_monitor()?;
     let log = open_log(birth.container()?, monitor)?;
+    let notify = Notify::open(birth.container()?, birth.first_born()?.pid)?;
     let view = Store::at(&runtime.root)?.open_unlocked(&options.create.id)?;
     let begin = || {
         birth.commit(options.create.pid_file.as_deref())?;
@@ -125,8 +127,17 @@ fn keep(
         log::debug!("nobody waits for the container to run: {error}");
     }
     let deadline = options.deadline;
-    let charge =
-        Charge { pid: first.pid, pidfd: first.pidfd, streams, log, listener, deadline, view, signals };
+    let charge = Charge {
+        pid: first.pid,
+        pidfd: first.pidfd,
+        streams,
+        log,
+        listener,
+        deadline,
+        view,
+        notify,
+        signals,
+    };
     monitor::serve(charge)?;
     Ok(0)
 }

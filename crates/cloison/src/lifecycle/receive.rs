@@ -78,7 +78,7 @@ pub fn receive(path: &Path, receiving: Receiving) -> Result<u8, Error> {
 fn attend(master: OwnedFd, signals: &SignalFd) -> Result<Option<Signal>, Error> {
     let mut relay = Relay::of_another(master)?;
     loop {
-        if relay.turn(signals, None)? == Flow::HungUp {
+        if relay.turn(signals, None, None)? == Flow::HungUp {
             return Ok(None);
         }
         while let Some(signal) = signals.read().doing("reading a signal")? {

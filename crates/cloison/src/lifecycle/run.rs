@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use cloison_linux::Linux;
 use cloison_linux::process;
 use cloison_linux::signals::{self, SignalFd, SignalSet};
+use rustix::process::getpid;
 
 use super::birth::{Begin, Birth, Conception, FirstBorn};
 use super::delete::destroy;
@@ -12,6 +13,7 @@ use super::error::Doing as _;
 use super::{Error, RunOptions, Runtime, console, foreground, hooks, monitored, pid_file};
 use crate::console::Relay;
 use crate::monitor::{Countdown, TIMED_OUT};
+use crate::notify::Notify;
 use crate::state::{self, State, Store};
 
 /// Runs a container, and gives its exit code: the program's, or 128 and the number of the signal that ended it; 0 if detached.
@@ -37,9 +39,13 @@ pub fn run(runtime: &Runtime, options: &RunOptions) -> Result<u8, Error> {
         let begin = Begin::of_run(&conception);
         let mut birth = Birth::begin(&Linux, runtime, conception, begin)?;
         console::hand_over(&options.create, &mut birth)?;
+        let notify = Notify::open(birth.container()?, birth.first_born()?.pid)?;
         birth.commit(options.create.pid_file.as_deref())?;
         birth.wait_until_running()?;
-        poststart(runtime, options, birth)?;
+        let (first, _) = poststart(runtime, options, birth)?;
+        if let Some(notify) = notify {
+            notify.until_ready(first.pidfd.as_fd())?;
+        }
         return Ok(0);
     }
     prepare_to_attend(options, conception.plan.terminal)?;
@@ -81,11 +87,14 @@ pub(super) fn attend(
     console::hand_over(&options.create, &mut birth)?;
     // From here on the caller's terminal is raw, and given back whenever this ends.
     let relay = birth.terminal.take().map(Relay::begin).transpose()?;
+    // It is us whom the manager has started, and whom it watches.
+    let mut notify = Notify::open(birth.container()?, getpid())?;
     birth.commit(options.create.pid_file.as_deref())?;
     birth.wait_until_running()?;
     let (first, state) = poststart(runtime, options, birth)?;
     let mut countdown = Countdown::start(options.deadline);
-    let ending = foreground::wait_for(first.pid, first.pidfd.as_fd(), signals, relay, &mut countdown);
+    let ending =
+        foreground::wait_for(first.pid, first.pidfd.as_fd(), signals, relay, &mut countdown, notify.as_mut());
     // After an error nobody waits for the container any more.
     if (ending.is_err() || !options.keep)
         && let Err(error) = remove(runtime, &state)

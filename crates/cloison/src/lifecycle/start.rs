@@ -7,9 +7,11 @@ use cloison_linux::{Errno, Linux};
 use super::delete::end_first_process;
 use super::error::Doing as _;
 use super::exec::hook::start_container;
+use super::first_process::FirstProcess;
 use super::{Error, Runtime, hooks, store_with};
 use crate::id::ContainerId;
 use crate::init::channel::{FromInit, ToInit};
+use crate::notify::Notify;
 use crate::plan::{Options, Program};
 use crate::spec::Spec;
 use crate::state::{Container, State, Status};
@@ -27,8 +29,18 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<(), Error> {
         Status::Stopped => return Err(Error::HasStopped),
         _ => return Err(Error::AlreadyRunning),
     }
+    let first = state.init.as_ref().map(FirstProcess::open).transpose()?.flatten();
+    let notify = match &state.init {
+        Some(init) => Notify::open(&container, init.pid)?,
+        None => None,
+    };
     let_begin(&container, &state)?;
-    poststart(runtime, container, &state)
+    // Which lets go of the lock: the waiting may take long.
+    poststart(runtime, container, &state)?;
+    if let (Some(notify), Some(first)) = (notify, first) {
+        notify.until_ready(first.as_fd())?;
+    }
+    Ok(())
 }
 
 /// Runs the hooks that come before the program, and lets it begin. If one of them fails, the container is killed: it is stopped then.

@@ -14,6 +14,7 @@ use super::deadline::{Countdown, Deadline, TIMED_OUT, until};
 use super::protocol::{Answer, PACKET, Request, Stream, take};
 use super::streams::{Read, Streams};
 use super::{Error, LogFile};
+use crate::notify::Notify;
 use crate::state::{Exit, Timestamp, View};
 
 /// How much is still read after the end of the first process: more than a pipe holds that was made larger, less than a process that was left
@@ -32,6 +33,8 @@ pub(crate) struct Charge {
     pub(crate) deadline: Option<Deadline>,
     /// The container's directory, for the exit code.
     pub(crate) view: View,
+    /// What the container tells a service manager.
+    pub(crate) notify: Option<Notify>,
     /// All signals are blocked, and come here.
     pub(crate) signals: SignalFd,
 }
@@ -70,6 +73,7 @@ enum Watched {
     Listener,
     Output(Stream),
     Input,
+    Notify,
     Client(usize),
 }
 
@@ -116,6 +120,7 @@ impl Monitor {
                     self.read(stream);
                 }
                 Watched::Input => self.write_input(),
+                Watched::Notify => self.pass_on(),
                 Watched::Client(number) => self.hear(number, what),
                 Watched::Output(_) => {}
             }
@@ -143,6 +148,9 @@ impl Monitor {
                 watched.extend(streams.output(stream).map(|fd| (Watched::Output(stream), fd, PollFlags::IN)));
             }
         }
+        watched.extend(
+            self.charge.notify.as_ref().map(|notify| (Watched::Notify, notify.as_fd(), PollFlags::IN)),
+        );
         let is_full = self.from < self.to;
         if is_full {
             watched.extend(streams.input().map(|fd| (Watched::Input, fd, PollFlags::OUT)));
@@ -214,6 +222,12 @@ impl Monitor {
             self.clients.owe_output();
         }
         read
+    }
+
+    fn pass_on(&mut self) {
+        if let Some(notify) = &mut self.charge.notify {
+            notify.pass_on();
+        }
     }
 
     fn give(&mut self) {
@@ -306,6 +320,7 @@ impl Monitor {
     /// The code is in the state directory before anybody hears of it.
     fn tell_the_end(mut self) -> Result<(), Error> {
         let Some((ending, time)) = self.ending.take() else { return Ok(()) };
+        self.pass_on();
         if let Some(log) = &mut self.charge.log {
             log.finish();
         }

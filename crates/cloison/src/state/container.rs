@@ -5,13 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cloison_linux::lock::ofd_write_lock;
 use cloison_linux::socket::listen_at;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, chmodat, flock, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use super::error::{Error, io};
 use super::record::State;
 use super::view::{Status, View};
-use super::{CONFIG, CREATED, MONITOR, START, STATE, files};
+use super::{CONFIG, CREATED, MONITOR, NOTIFY, START, STATE, files};
 
 /// How many directories deep we remove what is in a container's directory. We ourselves make none in it.
 pub(super) const MAX_DEPTH: u32 = 16;
@@ -78,6 +78,14 @@ impl Container {
     /// Makes the socket on which the first process waits for `start`, and listens on it.
     pub fn listen_start(&self) -> Result<OwnedFd, Error> {
         listen_at(self.as_fd(), START).map_err(io("listen on", self.path().join(START)))
+    }
+
+    /// Makes the directory that the container will find the socket of a service manager in (mode 0755, whatever the umask is).
+    pub(crate) fn make_notify_directory(&self) -> Result<(), Error> {
+        let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
+        mkdirat(self.as_fd(), NOTIFY, mode)
+            .and_then(|()| chmodat(self.as_fd(), NOTIFY, mode, AtFlags::empty()))
+            .map_err(io("make", self.path().join(NOTIFY)))
     }
 
     /// Makes the socket of the container's monitor, and listens on it.

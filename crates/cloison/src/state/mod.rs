@@ -8,6 +8,7 @@
 //! | `created` | a file on which the first process has a lock until its `execve(2)`: "created" or "running" |
 //! | `start` | the socket on which the first process waits for `start` |
 //! | `monitor` | the socket of the process that keeps the container's streams, if there is one |
+//! | `notify/notify.sock` | where the program tells a service manager that it is ready, if the runtime has one; mounted in the container |
 //! | `exit.json` | an [`Exit`], which that process writes, once, without the lock: nobody else does |
 //! | `log`, `log.1` | the container's output, and what was put aside of it |
 //! | `*.new` | a file that is being written |
@@ -78,6 +79,8 @@ const CREATED: &str = "created";
 const START: &str = "start";
 /// The socket of the container's monitor.
 const MONITOR: &str = "monitor";
+/// The directory of the socket for what the container tells a service manager. The container sees it.
+pub(crate) const NOTIFY: &str = "notify";
 /// How the container has ended.
 const EXIT: &str = "exit.json";
 /// The log of a container that was given no other place for it.

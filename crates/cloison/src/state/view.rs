@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use cloison_linux::lock::ofd_lock_held;
-use cloison_linux::socket::connect_at;
+use cloison_linux::socket::{bind_datagrams_at, connect_at};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat};
 use rustix::io::{Errno, retry_on_intr};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::error::{Error, io};
 use super::record::{Exit, State};
 use super::store::Root;
-use super::{CONFIG, CREATED, EXIT, MONITOR, START, STATE, files};
+use super::{CONFIG, CREATED, EXIT, MONITOR, NOTIFY, START, STATE, files};
 use crate::id::ContainerId;
 
 /// Where a container is in its life (runtime-spec, "Runtime and Lifecycle").
@@ -126,6 +126,17 @@ impl View {
     /// Connects to the socket on which the first process waits for `start`.
     pub fn connect_start(&self) -> Result<OwnedFd, Error> {
         connect_at(self.as_fd(), START).map_err(io("connect to", self.path().join(START)))
+    }
+
+    /// Makes the socket of this name in the container's directory for what it tells a service manager; none if it was made without.
+    pub(crate) fn listen_notify(&self, name: &str) -> Result<Option<OwnedFd>, Error> {
+        match files::open_dir(self.as_fd(), NOTIFY) {
+            Ok(dir) => bind_datagrams_at(dir.as_fd(), name)
+                .map(Some)
+                .map_err(io("listen on", self.path().join(NOTIFY).join(name))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(io("open", self.path().join(NOTIFY))(errno)),
+        }
     }
 
     /// Connects to the container's monitor; none if it has gone.

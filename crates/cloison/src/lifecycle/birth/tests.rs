@@ -40,6 +40,7 @@ fn conception(cgroup: Record) -> Conception {
         cgroup,
         recorder: None,
         streams: None,
+        notifies: false,
     }
 }
 
