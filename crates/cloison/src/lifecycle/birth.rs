@@ -437,15 +437,28 @@ impl<'k> Birth<'k> {
 
     /// Where this fails the cgroup is not ours, and undoing must not touch what lives in it.
     fn make_cgroup(&mut self) -> Result<(), Error> {
+        let made = self.cgroup.cgroup().create().and_then(|()| self.claim_cgroup());
+        if made.is_err() {
+            self.state.cgroup = Record::disabled();
+        }
+        Ok(made?)
+    }
+
+    /// Keeps the cgroup, which has been made, from others. If it is nobody's, and cannot be had all the same, it is taken back.
+    fn claim_cgroup(&mut self) -> Result<(), cloison_cgroup::Error> {
+        use cloison_cgroup::Error::{Frozen, InUse, NotEmpty};
         let cgroup = self.cgroup.cgroup();
-        match cgroup.create().and_then(|()| cgroup.claim()) {
+        match cgroup.claim() {
             Ok(claim) => {
                 self.claim = Some(claim);
                 Ok(())
             }
+            Err(taken @ (InUse(..) | NotEmpty { .. } | Frozen(..))) => Err(taken),
             Err(error) => {
-                self.state.cgroup = Record::disabled();
-                Err(error.into())
+                if let Err(error) = cgroup.remove() {
+                    log::debug!("the cgroup is not taken back: {error}");
+                }
+                Err(error)
             }
         }
     }

@@ -24,7 +24,7 @@
 //!
 //! One piece of output is under way at a time. It goes to the log at once, then to every attached client; the next piece is read when all
 //! have it. A client whose queue in the kernel is full makes the container wait, as a terminal or a pipe does, so that a burst reaches
-//! a slow reader whole; one that takes nothing for [`PATIENCE`](clients::PATIENCE) is dropped. The log is a regular file, whose
+//! a slow reader whole; one that takes nothing for `clients::PATIENCE` is dropped. The log is a regular file, whose
 //! writing does not wait for anybody; if its disk is full it loses lines, never the container.
 //!
 //! # Out of the container's reach
