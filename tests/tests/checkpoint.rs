@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cloison_tests::{Bundle, Output, Sandbox, host, only_for, receiver, skip_unless};
+use cloison_tests::{Bundle, Output, Sandbox, host, json, only_for, receiver, skip_unless};
 
 /// Prints numbers, one after another.
 const COUNT: &str = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done";
@@ -242,6 +242,29 @@ fn a_restore_that_fails_leaves_nothing() {
     command.arg(bundle.dir()).arg("--image-path").arg(&images).arg(sandbox.new_id());
     sandbox.finish(command).refused_saying(&["criu failed", "restore.log"]);
     sandbox.assert_nothing_left();
+}
+
+#[test]
+fn the_hooks_of_the_runtime_run_again_at_a_restore() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let images = sandbox.dir().join("images");
+    let told = sandbox.dir().join("told");
+    let script = format!("cat >> {0}; readlink /proc/self/ns/mnt >> {0}", told.display());
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    let bundle = sandbox.busybox(COUNT).writable().set("/hooks/createRuntime", hook);
+    let mut piped = Piped::run(&sandbox, &bundle);
+    piped.count(2);
+    piped.checkpoint(&images, &[]).ok();
+    piped.count(usize::MAX);
+    fs::remove_file(&told).unwrap();
+    piped.restore(&images, &[]);
+    let told = fs::read_to_string(&told).unwrap().replace(' ', "");
+    let pid = sandbox.container(&piped.id).pid();
+    assert!(told.contains(&format!("\"pid\":{pid},")), "{told}");
+    let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+    assert!(told.contains(own.to_str().unwrap()), "in the mount namespace of the host: {told}");
+    piped.end();
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::init::create::{Inheritance, Start, birth};
 use crate::monitor::Ends;
 use crate::notify;
 use crate::plan::action::{Action, BindSource, HostAction, IdMapping};
+use crate::plan::hooks::Hook;
 use crate::plan::labels::Modules;
 use crate::plan::limits::limits;
 use crate::plan::seccomp::Filter;
@@ -203,6 +204,8 @@ pub(super) struct Birth<'k> {
     init: Option<FirstBorn>,
     /// Where the output of hooks goes.
     hook_outputs: OpenOutputs,
+    /// The host's hooks that are to come while CRIU restores.
+    restore_hooks: Vec<Hook>,
     /// The container's standard streams, until the init has them.
     streams: Option<Ends>,
     /// The master of the container's terminal.
@@ -300,6 +303,7 @@ impl<'k> Birth<'k> {
             state,
             init: None,
             hook_outputs: OpenOutputs::default(),
+            restore_hooks: Vec::new(),
             streams,
             terminal: None,
             pid_file: None,
@@ -331,10 +335,25 @@ impl<'k> Birth<'k> {
                     super::limits::apply(self.cgroup.cgroup(), resources)?;
                 }
                 HostAction::LimitDevices(rules) => device_rules::apply(self.cgroup.cgroup(), rules)?,
+                HostAction::OpenHookOutputs(outputs) => {
+                    self.hook_outputs = OpenOutputs::open(self.kernel, outputs)?;
+                }
+                HostAction::Hook(hook) => self.restore_hooks.push((**hook).clone()),
                 _ => log::debug!("left to CRIU: {step}"),
             }
         }
         Ok(())
+    }
+
+    /// Runs the `prestart` and `createRuntime` hooks for a container of which CRIU has made the namespaces, with its process `pid`.
+    pub(super) fn run_restore_hooks(&self, pid: Pid) -> Result<(), Error> {
+        if self.restore_hooks.is_empty() {
+            return Ok(());
+        }
+        let pidfd = process::pidfd_open(pid).doing("opening the process that is restored")?;
+        let init = (pid.as_raw_nonzero().get(), pidfd.as_fd());
+        let mut hooks = self.restore_hooks.iter();
+        hooks.try_for_each(|hook| hooks::run_at_creation(self.kernel, hook, init, &self.hook_outputs))
     }
 
     /// Takes what CRIU has restored.

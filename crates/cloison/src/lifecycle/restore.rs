@@ -114,6 +114,7 @@ fn awaken(birth: &mut Birth<'_>, images: &checkpoint::Options, wake: &Wake) -> R
     let restored = criu.ask(&request, &mut |script, pid, fd| {
         match script {
             "orphan-pts-master" => terminal = fd,
+            "setup-namespaces" => birth.run_restore_hooks(process_id(pid)?)?,
             "post-restore" => born = Some(first_born(pid)?),
             _ => {}
         }
@@ -137,10 +138,14 @@ fn awaken(birth: &mut Birth<'_>, images: &checkpoint::Options, wake: &Wake) -> R
 
 /// Our child by now, so that its number is nobody else's.
 fn first_born(pid: i32) -> Result<FirstBorn, Error> {
-    let pid = Pid::from_raw(pid).filter(|pid| pid.as_raw_nonzero().get() > 0);
-    let pid = pid.ok_or_else(|| checkpoint::Error::Protocol("no process id".to_owned()))?;
+    let pid = process_id(pid)?;
     let pidfd: OwnedFd = pidfd_open(pid).doing("opening the restored process")?;
     Ok(FirstBorn::restored(pid, pidfd))
+}
+
+fn process_id(number: i32) -> Result<Pid, Error> {
+    let pid = Pid::from_raw(number).filter(|pid| pid.as_raw_nonzero().get() > 0);
+    Ok(pid.ok_or_else(|| checkpoint::Error::Protocol("no process id".to_owned()))?)
 }
 
 /// Where the processes go: the cgroups of CRIU, which is in the container's.
