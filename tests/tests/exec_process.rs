@@ -266,7 +266,8 @@ fn sockets_of_a_service_manager_are_for_the_process_by_its_own_number() {
 fn the_session_keyring_is_the_containers() {
     let sandbox = Sandbox::new();
     // A process sees the keys that it possesses; the number comes first, and the name of the keyring is that of the container.
-    let show = "grep _ses.cloison /proc/keys | cut -d' ' -f1";
+    // Not those of containers of other tests: the same user owns them.
+    let show = &format!("grep _ses.{} /proc/keys | cut -d' ' -f1", sandbox.name());
     let bundle = sandbox.busybox(&format!("{show}; exec sleep 1000")).set("/linux/maskedPaths", json!([]));
     let container = bundle.start();
     container.until_prints("\n");
