@@ -23,6 +23,11 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     } else {
         println!("skipped: namespaces for the tests: this machine allows none");
     }
+    // A job in the background of a shell ignores them, and so would all that the tests start. GNU env knows this since 8.31.
+    let hears = ["env", "--default-signal=INT,QUIT"];
+    if command::words(hears.into_iter().chain(["true"])).status()?.success() {
+        runner.extend(hears.map(str::to_owned));
+    }
     runner.push(ourselves);
     runner.push("isolate".to_owned());
     let runner = runner.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");

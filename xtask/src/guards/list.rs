@@ -129,8 +129,8 @@ pub(super) const GUARDS: &[Guard] = &[
         without: &[
             Change {
                 file: CREATE,
-                old: "self.procfs.insert(security::private_procfs(kernel)?)",
-                new: "self.procfs.insert(root(self.root.as_ref())?.open(\"/proc\".as_ref(), OFlags::PATH).doing(|| \"/proc\")?)",
+                old: "none.insert(security::private_procfs(self.kernel)?)",
+                new: "none.insert(root(self.root.as_ref())?.open(\"/proc\".as_ref(), OFlags::PATH).doing(|| \"/proc\")?)",
             },
             Change {
                 file: FILE,
