@@ -106,6 +106,28 @@ fn join<'s>(sandbox: &'s Sandbox, change: impl FnOnce(Bundle<'s>) -> Bundle<'s>)
 }
 
 #[test]
+fn all_namespaces_of_a_container_but_its_mounts_are_joined() {
+    let sandbox = Sandbox::new();
+    let first = mapped(&sandbox, "sleep 1000").namespace("cgroup", None).start();
+    let kinds = [
+        ("user", "user"),
+        ("pid", "pid"),
+        ("network", "net"),
+        ("ipc", "ipc"),
+        ("uts", "uts"),
+        ("cgroup", "cgroup"),
+    ];
+    let path = |file: &str| format!("/proc/{}/ns/{file}", first.pid());
+    let bundle =
+        kinds.iter().fold(mapped(&sandbox, "readlink /proc/self/ns/cgroup"), |bundle, (kind, file)| {
+            bundle.namespace(kind, Some(&path(file)))
+        });
+    let output = bundle.run();
+    assert_eq!(output.ok().trim(), fs::read_link(path("cgroup")).unwrap().to_str().unwrap());
+    first.end();
+}
+
+#[test]
 fn a_source_is_idmapped_like_the_user_namespace_that_is_joined() {
     runc_lacks!("1.2: idmapped mounts");
     let sandbox = Sandbox::new();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cloison_linux::namespace::NamespaceFlags;
 
 use super::action::{Action, HostAction, IdMapping, Origin};
-use super::{HostFacts, Steps};
+use super::{CgroupView, HostFacts, Steps};
 use crate::spec::{self, NamespaceType, Spec};
 
 /// The namespaces of one container.
@@ -75,10 +75,13 @@ impl Namespaces {
 
     /// What the host's side enters for the init: always the PID namespace, since setns(2) moves only children into that; with a user
     /// namespace all others, since its root has no rights over namespaces that are not its own. Not the mount namespace, which
-    /// would take the runtime's root and working directory away.
+    /// would take the runtime's root and working directory away; nor on v2 the cgroup namespace, from which the cgroup that the
+    /// init is to be born in cannot be seen (`ENOENT`).
     fn joined_by_host(&self, facts: &HostFacts) -> NamespaceFlags {
         if facts.privileged && self.has(NamespaceFlags::USER) {
-            NamespaceFlags::all() - NamespaceFlags::USER - NamespaceFlags::MOUNT
+            let born_in_cgroup = facts.own_cgroup && matches!(facts.cgroups, CgroupView::Unified(_));
+            let hides = if born_in_cgroup { NamespaceFlags::CGROUP } else { NamespaceFlags::empty() };
+            NamespaceFlags::all() - NamespaceFlags::USER - NamespaceFlags::MOUNT - hides
         } else {
             NamespaceFlags::PID
         }
