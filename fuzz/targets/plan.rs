@@ -17,6 +17,7 @@ fuzz_target!(|input: (u8, &[u8])| {
         no_pivot: machine & 1 != 0,
         no_new_keyring: machine & 2 != 0,
         preserve_fds: u32::from(machine >> 6),
+        takes_streams: false,
     };
     let own = std::path::PathBuf::from("/sys/fs/cgroup/c1");
     let facts = HostFacts {

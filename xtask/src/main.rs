@@ -48,7 +48,7 @@ tools:
   fuzz [--minutes N | --seconds N] [TARGET...]
                             run each fuzz target for so long (10 minutes)
   bench [ROUNDS]            measure `run true` and `exec true` beside runc and crun, interleaved
-  size                      build the release binary; check that it is static and below 4 MB
+  size                      build the release binary; check that it is static and below 4.3 MB
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev
 ";
 
