@@ -3,193 +3,36 @@
 //! Everything that a birth leaves on the machine (a state directory, a cgroup, a process) is held by a [`Birth`]; dropped before it is
 //! [committed](Birth::commit), it takes all of it away again.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cloison_cgroup::{CgroupPath, Claim, Entry, Layout, Record, Resources, Systemd, Unit};
-use cloison_linux::namespace::NamespaceFlags;
-use cloison_linux::process::{self, CloneRequest, Fork};
-use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, Resource, Rlimit, Signal, launch, sealed, signals};
+use cloison_cgroup::{Claim, Record};
+use cloison_linux::process;
+use cloison_linux::{Errno, Kernel, Mode, OFlags, Resource, Rlimit, Signal, launch, sealed, signals};
 
+use self::borrowed::Borrowed;
+pub(super) use self::cloning::FirstBorn;
+use super::conception::Conception;
 use super::delete::destroy;
-use super::device_rules::is_root_of_the_machine;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
-use super::{
-    CgroupDriver, CreateOptions, Error, Runtime, device_rules, hooks, id_maps, preserved, rootless, sources,
-    start,
-};
+use super::{Error, Runtime, device_rules, hooks, id_maps, preserved, sources, start};
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
-use crate::init::create::{Inheritance, Start, birth};
 use crate::monitor::Ends;
-use crate::notify;
-use crate::plan::action::{Action, BindSource, HostAction, IdMapping};
+use crate::plan::Plan;
+use crate::plan::action::{HostAction, IdMapping};
 use crate::plan::hooks::Hook;
-use crate::plan::labels::Modules;
-use crate::plan::limits::limits;
-use crate::plan::seccomp::Filter;
-use crate::plan::{CgroupView, HostFacts, Options, Origin, Plan};
-use crate::spec::{self, Spec};
-use crate::state::{Container, Init, LAYOUT, LaterHooks, NOTIFY, State, Status, Store, Timestamp};
+use crate::state::{Container, Init, State, Status, Store};
 
-/// A container that is about to be: read, checked, planned. Nothing has been touched.
-#[derive(Debug)]
-pub(super) struct Conception {
-    pub(super) plan: Plan,
-    config: Vec<u8>,
-    cgroup: Record,
-    pub(super) state: State,
-    /// Who takes the filter's listener, instead of the one that the plan names.
-    recorder: Option<OwnedFd>,
-    /// What the container's standard streams are, if they are not ours.
-    pub(super) streams: Option<Ends>,
-    /// The container gets a socket for what it tells a service manager.
-    notifies: bool,
-}
+mod borrowed;
+mod cloning;
+mod conversation;
+mod restored;
+mod usher;
 
-impl Conception {
-    /// Loads a filter that tells of all calls, and not the configuration's; the listener goes to this socket.
-    pub(super) fn record(&mut self, filter: Filter, recorder: OwnedFd) {
-        self.plan.program.seccomp = Some(filter);
-        self.recorder = Some(recorder);
-    }
-
-    pub(super) fn new(runtime: &Runtime, options: &CreateOptions) -> Result<Self, Error> {
-        let bundle = std::path::absolute(&options.bundle)
-            .and_then(|bundle| bundle.canonicalize())
-            .map_err(|source| Error::Bundle { path: options.bundle.clone(), source })?;
-        let path = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
-        let config = spec::read_file(&path)?;
-        let mut spec = Spec::parse(&config, &path)?;
-        let activation = preserved::socket_activation();
-        if activation > 0 {
-            spec.process.env.extend([format!("LISTEN_FDS={activation}"), "LISTEN_PID=1".to_owned()]);
-        }
-        let id = &options.id;
-        rootless::adapt(&mut spec);
-        let notifies = notify::manager().is_some();
-        if notifies {
-            let root = std::path::absolute(&runtime.root)
-                .map_err(|source| Error::Bundle { path: runtime.root.clone(), source })?;
-            notify::prepare(&mut spec, &root.join(id.as_str()).join(NOTIFY));
-        }
-        let (layout, cgroup) = match runtime.cgroup {
-            CgroupDriver::Cgroupfs if rootless::stays_in_our_cgroup(&spec) => {
-                (layout_to_show(&spec), Record::disabled())
-            }
-            CgroupDriver::Disabled => (layout_to_show(&spec), Record::disabled()),
-            driver @ (CgroupDriver::Systemd | CgroupDriver::UserSystemd) => {
-                let user = driver == CgroupDriver::UserSystemd;
-                let unit = Unit::new(spec.linux.cgroups_path.as_deref(), id.as_str(), user)?;
-                let layout = Layout::detect()?;
-                let record = Record::Systemd(Systemd::place(unit, &layout)?);
-                (layout, record)
-            }
-            CgroupDriver::Cgroupfs => {
-                let place = CgroupPath::new(spec.linux.cgroups_path.as_deref(), id.as_str())?;
-                let layout = Layout::detect_for(&place)?;
-                let record = layout.place(&place)?;
-                if spec.linux.cgroups_path.is_none() && !is_root_of_the_machine() && !record.may_be_made() {
-                    log::debug!(
-                        "the caller may not make a cgroup; the container stays in that of the caller"
-                    );
-                    (layout_to_show(&spec), Record::disabled())
-                } else {
-                    (layout, record)
-                }
-            }
-        };
-        let plan_options = Options {
-            id: id.clone(),
-            bundle,
-            no_pivot: options.no_pivot,
-            no_new_keyring: options.no_new_keyring,
-            preserve_fds: options.preserve_fds.saturating_add(activation),
-            takes_streams: options.takes_streams,
-        };
-        let plan = Plan::new(&spec, &plan_options, &facts(&spec, &layout, &cgroup))
-            .map_err(|problems| Error::Refused { path, problems })?;
-        let state = State {
-            version: LAYOUT,
-            oci_version: spec.oci_version.clone(),
-            id: id.clone(),
-            bundle: plan_options.bundle.to_string_lossy().into_owned(),
-            rootfs: plan.rootfs.to_string_lossy().into_owned(),
-            created: Timestamp::now(),
-            annotations: spec.annotations.clone(),
-            init: None,
-            resources: if matches!(cgroup, Record::Disabled(_)) {
-                Resources::default()
-            } else {
-                limits(&spec.linux.resources)
-            },
-            device_rules: None,
-            cgroup: cgroup.clone(),
-            own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
-            no_new_keyring: options.no_new_keyring,
-            hooks: LaterHooks {
-                start_container: !spec.hooks.start_container.is_empty(),
-                poststart: !spec.hooks.poststart.is_empty(),
-                poststop: !spec.hooks.poststop.is_empty(),
-            },
-            streams: crate::checkpoint::external::stream_names(),
-            monitor: None,
-        };
-        Ok(Self { plan, config, cgroup, state, recorder: None, streams: None, notifies })
-    }
-}
-
-/// What the machine is like, as far as this configuration needs to know.
-pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts {
-    let limits = crate::plan::process::limits(spec);
-    let mut facts = HostFacts {
-        own_cgroup: !matches!(cgroup, Record::Disabled(_)),
-        unit: match cgroup {
-            Record::Systemd(systemd) => Some(systemd.unit.clone()),
-            _ => None,
-        },
-        cgroups: view(layout, &cgroup.directories()),
-        modules: Modules::of_the_machine(spec),
-        kcore: Path::new("/proc/kcore").exists(),
-        privileged: rustix::process::geteuid().is_root(),
-        groups_denied: false,
-        hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),
-    };
-    rootless::note_groups(spec, &mut facts);
-    facts
-}
-
-/// What a container sees of the hierarchies: its own cgroups, or the runtime's if it stays in those.
-fn view(layout: &Layout, cgroup: &Record) -> CgroupView {
-    match (layout, cgroup) {
-        (Layout::Absent, _) => CgroupView::None,
-        (Layout::Unified { mount, .. }, _) => CgroupView::Unified(mount.clone()),
-        (_, Record::Legacy(legacy)) => {
-            let all = legacy.directories.iter();
-            CgroupView::Legacy(all.map(|one| (one.controllers.join(","), one.path.clone())).collect())
-        }
-        (Layout::Legacy { hierarchies, .. }, _) => {
-            let all = hierarchies.iter();
-            CgroupView::Legacy(all.map(|one| (one.controllers.join(","), one.mount.join(&one.own))).collect())
-        }
-    }
-}
-
-/// The hierarchies of a machine where the container gets no cgroup of its own: only looked for if the container mounts them.
-fn layout_to_show(spec: &Spec) -> Layout {
-    if !spec.mounts.iter().any(|mount| mount.kind.as_deref() == Some("cgroup")) {
-        return Layout::Absent;
-    }
-    Layout::detect().unwrap_or_else(|error| {
-        log::debug!("no cgroups to show: {error}");
-        Layout::Absent
-    })
-}
-
-fn hard_limit(resource: Resource) -> u64 {
-    rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX)
-}
+#[cfg(test)]
+mod tests;
 
 /// A container that is being made.
 pub(super) struct Birth<'k> {
@@ -216,25 +59,6 @@ pub(super) struct Birth<'k> {
     /// The init waits for `start`.
     waits: bool,
     recorder: Option<OwnedFd>,
-}
-
-/// The init, and the socket to it.
-pub(super) struct FirstBorn {
-    pub(super) pid: Pid,
-    pub(super) pidfd: OwnedFd,
-    /// None for one that was restored, and that knows nothing of us.
-    channel: Option<OwnedFd>,
-}
-
-impl FirstBorn {
-    /// One that CRIU has restored.
-    pub(super) fn restored(pid: Pid, pidfd: OwnedFd) -> Self {
-        Self { pid, pidfd, channel: None }
-    }
-
-    fn channel(&self) -> Result<BorrowedFd<'_>, Error> {
-        self.channel.as_ref().map(AsFd::as_fd).ok_or(Error::Protocol)
-    }
 }
 
 /// When the program starts.
@@ -322,47 +146,6 @@ impl<'k> Birth<'k> {
         Ok(birth)
     }
 
-    /// Makes the cgroup, and sets its limits: the part of the plan that a restored container's host side has. All else is CRIU's.
-    pub(super) fn carry_out_for_criu(&mut self) -> Result<(), Error> {
-        for step in std::mem::take(&mut self.plan.host) {
-            match &step.action {
-                HostAction::MakeCgroup => self.make_cgroup()?,
-                HostAction::StartUnit(_) => {
-                    return Err(Error::Unsupported("restoring into a unit of systemd is"));
-                }
-                HostAction::DelegateCgroup(uid) => self.cgroup.cgroup().delegate(*uid)?,
-                HostAction::LimitResources(resources) => {
-                    super::limits::apply(self.cgroup.cgroup(), resources)?;
-                }
-                HostAction::LimitDevices(rules) => device_rules::apply(self.cgroup.cgroup(), rules)?,
-                HostAction::OpenHookOutputs(outputs) => {
-                    self.hook_outputs = OpenOutputs::open(self.kernel, outputs)?;
-                }
-                HostAction::Hook(hook) => self.restore_hooks.push((**hook).clone()),
-                _ => log::debug!("left to CRIU: {step}"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs the `prestart` and `createRuntime` hooks for a container of which CRIU has made the namespaces, with its process `pid`.
-    pub(super) fn run_restore_hooks(&self, pid: Pid) -> Result<(), Error> {
-        if self.restore_hooks.is_empty() {
-            return Ok(());
-        }
-        let pidfd = process::pidfd_open(pid).doing("opening the process that is restored")?;
-        let init = (pid.as_raw_nonzero().get(), pidfd.as_fd());
-        let mut hooks = self.restore_hooks.iter();
-        hooks.try_for_each(|hook| hooks::run_at_creation(self.kernel, hook, init, &self.hook_outputs))
-    }
-
-    /// Takes what CRIU has restored.
-    pub(super) fn take(&mut self, init: FirstBorn, terminal: Option<OwnedFd>) {
-        (self.init, self.terminal) = (Some(init), terminal);
-        // The program goes on, and does not begin.
-        (self.state.hooks.start_container, self.state.hooks.poststart) = (false, false);
-    }
-
     /// The container's cgroup.
     pub(super) fn cgroup(&self) -> &dyn cloison_cgroup::Cgroup {
         self.cgroup.cgroup()
@@ -379,7 +162,7 @@ impl<'k> Birth<'k> {
 
     /// The host's list of the plan, in order.
     fn carry_out(&mut self, begin: Begin, seals: bool) -> Result<(), Error> {
-        let mut before = Restore { kernel: self.kernel, namespaces: Vec::new() };
+        let mut before = Borrowed::new(self.kernel);
         let mut sources = Vec::new();
         let mut to_map = Vec::new();
         let steps = std::mem::take(&mut self.plan.host);
@@ -482,95 +265,6 @@ impl<'k> Birth<'k> {
         }
     }
 
-    fn clone_init(
-        &mut self,
-        namespaces: NamespaceFlags,
-        begin: Begin,
-        seals: bool,
-        sources: &[(usize, OwnedFd)],
-        waits_in: Option<Systemd>,
-    ) -> Result<(), Error> {
-        let kernel = self.kernel;
-        let (ours, theirs) = kernel.socketpair().doing("making a socket for the init")?;
-        let pad = seals.then(launch::prepare_pad).transpose().doing("preparing the launch")?;
-        let start = match begin {
-            Begin::AtOnce => None,
-            Begin::WhenStarted => {
-                let container = self.container()?;
-                Some((container.listen_start()?, container.mark_created()?))
-            }
-        };
-        let entry = if waits_in.is_some() { Entry::default() } else { self.cgroup.cgroup().entry()? };
-        let tasks: Vec<BorrowedFd<'_>> = entry.tasks().collect();
-        let inherited = Inheritance {
-            channel: theirs.as_fd(),
-            cgroup: &tasks,
-            sources,
-            start: start
-                .as_ref()
-                .map(|(listener, mark)| Start { listener: listener.as_fd(), mark: mark.as_fd() }),
-            pad: pad.as_ref().map(AsFd::as_fd),
-            container: None,
-            hook_outputs: self.hook_outputs.as_fds(),
-            streams: self.streams.as_ref().map(Ends::as_fds),
-        };
-        let user = self.plan.container.iter().find_map(|step| match &step.action {
-            Action::JoinNamespace(NamespaceFlags::USER, path) => Some(path.as_path()),
-            _ => None,
-        });
-        // Who only starts the init stays in the runtime's.
-        let ushered = waits_in.is_some();
-        let between = user.is_some() || ushered;
-        let namespaces_now = if between { NamespaceFlags::empty() } else { namespaces };
-        let request =
-            CloneRequest { namespaces: namespaces_now, cgroup: entry.directory(), as_sibling: false };
-        match kernel.clone3(&request).doing("starting the init")? {
-            Fork::Child => {
-                // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
-                drop(ours);
-                // Nor may the lock on the state, or an init whose runtime was killed would keep `start` waiting.
-                if let Some(container) = self.container.take() {
-                    container.leave_to_parent();
-                }
-                if let Some(unit) = waits_in {
-                    usher::wait_in(kernel, &unit, inherited.channel);
-                }
-                if between {
-                    go_between(kernel, user, namespaces, &self.plan, &inherited)
-                } else {
-                    be_born(kernel, &self.plan, &inherited)
-                }
-            }
-            Fork::Parent { pid, pidfd } => {
-                drop((theirs, start));
-                self.streams = None;
-                self.init = Some(FirstBorn { pid, pidfd, channel: Some(ours) });
-                if user.is_some() && !ushered {
-                    self.adopt()?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// The process that was started was only the init's go-between; takes the init itself, and waits for the other's end.
-    fn adopt(&mut self) -> Result<(), Error> {
-        let Some(between) = self.init.take() else { return Ok(()) };
-        let answer = FromInit::receive(self.kernel, between.channel()?);
-        let pidfd = match answer {
-            Ok(FromInit::Process(pidfd)) => pidfd,
-            other => {
-                self.init = Some(between);
-                return Err(self.unexpected(other));
-            }
-        };
-        // Its parent may be in another pid namespace and know it by another number.
-        let pid = self.kernel.pidfd_pid(pidfd.as_fd()).doing("reading the init's process id")?;
-        self.init = Some(FirstBorn { pid, pidfd, channel: between.channel });
-        self.kernel.wait_pidfd(between.pidfd.as_fd()).doing("waiting for the init's parent")?;
-        Ok(())
-    }
-
     pub(super) fn first_born(&self) -> Result<&FirstBorn, Error> {
         self.init.as_ref().ok_or(Error::NotRunning)
     }
@@ -595,66 +289,6 @@ impl<'k> Birth<'k> {
         let raised = self.kernel.prlimit(Some(self.first_born()?.pid), resource, limit);
         raised
             .doing(format!("error setting rlimits for ready process: raising the hard limit of {resource:?}"))
-    }
-
-    fn wait_for_mounts(&mut self, to_map: &[(BindSource, Origin)]) -> Result<(), Error> {
-        match self.hear(to_map)? {
-            Ok(FromInit::Mounted) => Ok(()),
-            other => Err(self.unexpected(other)),
-        }
-    }
-
-    fn wait_until_ready(&mut self, to_map: &[(BindSource, Origin)]) -> Result<(), Error> {
-        loop {
-            match self.hear(to_map)? {
-                Ok(FromInit::Ready) => return Ok(()),
-                Ok(FromInit::Terminal(master)) => self.terminal = Some(master),
-                other => return Err(self.unexpected(other)),
-            }
-        }
-    }
-
-    /// What the init says next, after all sources of mounts whose ids it wants mapped.
-    fn hear(&self, to_map: &[(BindSource, Origin)]) -> Result<Result<FromInit, Errno>, Error> {
-        let channel = self.first_born()?.channel()?;
-        loop {
-            match FromInit::receive(self.kernel, channel) {
-                Ok(FromInit::Source(number, tree)) => {
-                    let known = to_map.iter().find(|(source, _)| source.mount == number);
-                    let (source, origin) = known.ok_or(Error::Protocol)?;
-                    sources::map(self.kernel, tree.as_fd(), source, origin)?;
-                    let told = ToInit::Mapped.send(self.kernel, channel);
-                    self.unless_the_init_died(told.doing("telling the init of mapped ids"))?;
-                }
-                other => return Ok(other),
-            }
-        }
-    }
-
-    /// A failure that only comes of the init's end is told as what ended it.
-    fn unless_the_init_died(&self, result: Result<(), Error>) -> Result<(), Error> {
-        match result {
-            Err(Error::Call { errno: Errno::PIPE | Errno::SRCH | Errno::NOENT, .. }) => {
-                Err(self.unexpected(FromInit::receive(self.kernel, self.first_born()?.channel()?)))
-            }
-            result => result,
-        }
-    }
-
-    /// What it means when the init says something else than was waited for.
-    fn unexpected(&self, message: Result<FromInit, Errno>) -> Error {
-        match message {
-            Ok(FromInit::Failed(failure)) => Error::Init(failure),
-            Ok(FromInit::LaunchFailed(failure)) => {
-                Error::Launch(self.plan.program.describe(failure, self.waits), failure.errno)
-            }
-            Ok(FromInit::End) if super::limits::killed_for_want_of_memory(self.cgroup.cgroup()) => {
-                Error::OutOfMemory
-            }
-            Ok(FromInit::End) => Error::InitDied,
-            Ok(_) => Error::Protocol,
-            Err(errno) => Error::Call { doing: "waiting for the init".to_owned(), errno },
-        }
     }
 
     /// Makes the birth known: the state with the init in it, the pid file. From here on the container is there, whatever happens to us.
@@ -759,105 +393,3 @@ impl Drop for Birth<'_> {
         }
     }
 }
-
-/// Becomes the container's first process. Comes to an end only by a failure.
-fn be_born(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> ! {
-    let failure = birth(kernel, plan, inherited);
-    if let Err(errno) = FromInit::send_failure(kernel, inherited.channel, &failure) {
-        log::debug!("nobody to tell that {failure}: {errno}");
-    }
-    std::process::exit(1)
-}
-
-/// Enters the user namespace that the init must be born in, if it is to be born in one, gives birth to it as a child of the runtime,
-/// and goes.
-fn go_between(
-    kernel: &dyn Kernel,
-    user: Option<&Path>,
-    namespaces: NamespaceFlags,
-    plan: &Plan,
-    inherited: &Inheritance<'_>,
-) -> ! {
-    let born = || -> Result<(), Errno> {
-        if let Some(user) = user {
-            let user = kernel.open(user, OFlags::RDONLY, Mode::empty())?;
-            // A process that joins a container is not to be looked into from there, before and after its ids mean something else.
-            kernel.set_dumpable(false)?;
-            kernel.setns(user.as_fd(), NamespaceFlags::USER)?;
-            kernel.set_dumpable(false)?;
-        }
-        match kernel.clone3(&CloneRequest { namespaces, cgroup: None, as_sibling: true })? {
-            Fork::Child => match FromInit::send_self(kernel, inherited.channel) {
-                Ok(()) => be_born(kernel, plan, inherited),
-                // The runtime hears no more, as it has gone.
-                Err(_) => std::process::exit(1),
-            },
-            Fork::Parent { .. } => Ok(()),
-        }
-    };
-    if let Err(errno) = born() {
-        let causes = vec![
-            match user {
-                Some(user) => format!("joining the user namespace {}", user.display()),
-                None => "starting the init".to_owned(),
-            },
-            crate::errno::Text(errno).to_string(),
-        ];
-        let failure = crate::init::channel::Failure { errno: Some(errno.raw_os_error()), causes };
-        if let Err(errno) = FromInit::send_failure(kernel, inherited.channel, &failure) {
-            log::debug!("nobody to tell that {failure}: {errno}");
-        }
-    }
-    std::process::exit(0)
-}
-
-/// The namespaces for children that the runtime has taken for a moment, and gives back after the init is born: hooks and whatever else it
-/// starts must not be in them.
-struct Restore<'k> {
-    kernel: &'k dyn Kernel,
-    namespaces: Vec<(OwnedFd, NamespaceFlags)>,
-}
-
-impl Restore<'_> {
-    fn time_offsets(&mut self, offsets: &[(&'static str, i64, u32)]) -> Result<(), Error> {
-        self.remember(NamespaceFlags::TIME)?;
-        self.kernel.unshare(NamespaceFlags::TIME).doing("making a time namespace")?;
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let doing = "writing /proc/self/timens_offsets";
-        let path = Path::new("/proc/self/timens_offsets");
-        let file = self.kernel.open(path, OFlags::WRONLY, Mode::empty()).doing(doing)?;
-        let lines: Vec<_> =
-            offsets.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}")).collect();
-        self.kernel.write(file.as_fd(), lines.join("\n").as_bytes()).doing(doing)
-    }
-
-    fn join(&mut self, kind: NamespaceFlags, path: &Path) -> Result<(), Error> {
-        self.remember(kind)?;
-        let doing = format!("joining the {kind} namespace {}", path.display());
-        let namespace = self.kernel.open(path, OFlags::RDONLY, Mode::empty()).doing(doing.as_str())?;
-        self.kernel.setns(namespace.as_fd(), kind).doing(doing)
-    }
-
-    fn remember(&mut self, kind: NamespaceFlags) -> Result<(), Error> {
-        let path = format!("/proc/self/ns/{}", kind.proc_name().unwrap_or_default());
-        let own = self.kernel.open(Path::new(&path), OFlags::RDONLY, Mode::empty());
-        let own = own.doing(format!("opening {path}"))?;
-        self.namespaces.push((own, kind));
-        Ok(())
-    }
-
-    fn undo(&mut self) -> Result<(), Error> {
-        self.namespaces.drain(..).try_for_each(|(own, kind)| {
-            self.kernel
-                .setns(own.as_fd(), kind)
-                .doing(format!("coming back to the runtime's {kind} namespace"))
-        })
-    }
-}
-
-mod usher;
-
-#[cfg(test)]
-mod tests;

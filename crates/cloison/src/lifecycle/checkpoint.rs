@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Kernel, Linux, Mode, OFlags};
 
-use super::birth::facts;
+use super::conception::facts;
 use super::delete::destroy;
 use super::error::Doing as _;
 use super::{Error, Runtime, store_with};

@@ -2,7 +2,8 @@
 
 use cloison_linux::Linux;
 
-use super::birth::{Begin, Birth, Conception};
+use super::birth::{Begin, Birth};
+use super::conception::Conception;
 use super::{CreateOptions, Error, Runtime, console};
 use crate::plan::Plan;
 

@@ -6,6 +6,7 @@
 mod attach;
 mod birth;
 mod checkpoint;
+mod conception;
 mod console;
 mod create;
 mod delete;

@@ -22,7 +22,8 @@ use cloison_linux::{Linux, Mode, OFlags, file};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{chdir, getpid, setsid};
 
-use super::birth::{Begin, Birth, Conception};
+use super::birth::{Begin, Birth};
+use super::conception::Conception;
 use super::error::Doing as _;
 use super::run::poststart;
 use super::{Error, RunOptions, Runtime, console};

@@ -14,7 +14,7 @@ use cloison_linux::{Errno, Kernel, Linux, signals, socket};
 use cloison_seccomp::{Architecture, Syscall};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::birth::Conception;
+use super::conception::Conception;
 use super::error::Doing as _;
 use super::run::foreground;
 use super::{Error, RunOptions, Runtime, console};

@@ -9,8 +9,9 @@ use cloison_linux::process::pidfd_open;
 use cloison_linux::signals::{SignalFd, SignalSet};
 use cloison_linux::{Linux, Pid};
 
-use super::birth::{Birth, Conception, FirstBorn};
+use super::birth::{Birth, FirstBorn};
 use super::checkpoint::{common, config_file, directory};
+use super::conception::Conception;
 use super::error::Doing as _;
 use super::run::{attend, prepare_to_attend};
 use super::{Error, RunOptions, Runtime, console};

@@ -7,7 +7,8 @@ use cloison_linux::process;
 use cloison_linux::signals::{self, SignalFd, SignalSet};
 use rustix::process::getpid;
 
-use super::birth::{Begin, Birth, Conception, FirstBorn};
+use super::birth::{Begin, Birth, FirstBorn};
+use super::conception::Conception;
 use super::delete::destroy;
 use super::error::Doing as _;
 use super::{Error, RunOptions, Runtime, console, foreground, hooks, monitored, pid_file};

@@ -4,10 +4,13 @@ use std::fs;
 
 use cloison_cgroup::Unified;
 use cloison_linux::fake::Fake;
+use cloison_linux::namespace::NamespaceFlags;
 
 use super::*;
 use crate::lifecycle::testing::Machine;
-use crate::spec::{IdMapping as Row, Namespace, NamespaceType, example};
+use crate::plan::action::Action;
+use crate::plan::{HostFacts, Options};
+use crate::spec::{self, IdMapping as Row, Namespace, NamespaceType, example};
 use crate::state::testing::{Sleeper, TempDir, a_state, id};
 
 /// A container with a user namespace, an OOM score and a hard limit to raise.

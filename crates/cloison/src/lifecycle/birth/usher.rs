@@ -11,8 +11,8 @@ use cloison_cgroup::{Record, Systemd};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Errno, Kernel};
 
-use super::{Begin, Birth, Error, FromInit, HostAction, ToInit};
-use crate::init::channel::Failure;
+use super::{Begin, Birth, Error, HostAction};
+use crate::init::channel::{Failure, FromInit, ToInit};
 use crate::lifecycle::error::Doing as _;
 use crate::plan::StartUnit;
 

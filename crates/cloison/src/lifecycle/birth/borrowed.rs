@@ -1,0 +1,61 @@
+//! The namespaces for children that the runtime takes for the moment in which the init is born.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::{Kernel, Mode, OFlags};
+
+use crate::lifecycle::Error;
+use crate::lifecycle::error::Doing as _;
+
+/// The namespaces for children that the runtime has taken for a moment, and gives back after the init is born: hooks and whatever else it
+/// starts must not be in them.
+pub(super) struct Borrowed<'k> {
+    kernel: &'k dyn Kernel,
+    namespaces: Vec<(OwnedFd, NamespaceFlags)>,
+}
+
+impl<'k> Borrowed<'k> {
+    /// None yet.
+    pub(super) fn new(kernel: &'k dyn Kernel) -> Self {
+        Self { kernel, namespaces: Vec::new() }
+    }
+
+    pub(super) fn time_offsets(&mut self, offsets: &[(&'static str, i64, u32)]) -> Result<(), Error> {
+        self.remember(NamespaceFlags::TIME)?;
+        self.kernel.unshare(NamespaceFlags::TIME).doing("making a time namespace")?;
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let doing = "writing /proc/self/timens_offsets";
+        let path = Path::new("/proc/self/timens_offsets");
+        let file = self.kernel.open(path, OFlags::WRONLY, Mode::empty()).doing(doing)?;
+        let lines: Vec<_> =
+            offsets.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}")).collect();
+        self.kernel.write(file.as_fd(), lines.join("\n").as_bytes()).doing(doing)
+    }
+
+    pub(super) fn join(&mut self, kind: NamespaceFlags, path: &Path) -> Result<(), Error> {
+        self.remember(kind)?;
+        let doing = format!("joining the {kind} namespace {}", path.display());
+        let namespace = self.kernel.open(path, OFlags::RDONLY, Mode::empty()).doing(doing.as_str())?;
+        self.kernel.setns(namespace.as_fd(), kind).doing(doing)
+    }
+
+    fn remember(&mut self, kind: NamespaceFlags) -> Result<(), Error> {
+        let path = format!("/proc/self/ns/{}", kind.proc_name().unwrap_or_default());
+        let own = self.kernel.open(Path::new(&path), OFlags::RDONLY, Mode::empty());
+        let own = own.doing(format!("opening {path}"))?;
+        self.namespaces.push((own, kind));
+        Ok(())
+    }
+
+    pub(super) fn undo(&mut self) -> Result<(), Error> {
+        self.namespaces.drain(..).try_for_each(|(own, kind)| {
+            self.kernel
+                .setns(own.as_fd(), kind)
+                .doing(format!("coming back to the runtime's {kind} namespace"))
+        })
+    }
+}

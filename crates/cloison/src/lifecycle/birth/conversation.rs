@@ -1,0 +1,74 @@
+//! What the runtime and the init say to each other until the container is made.
+
+use std::os::fd::AsFd as _;
+
+use cloison_linux::Errno;
+
+use super::Birth;
+use crate::init::channel::{FromInit, ToInit};
+use crate::lifecycle::error::Doing as _;
+use crate::lifecycle::{Error, limits, sources};
+use crate::plan::Origin;
+use crate::plan::action::BindSource;
+
+impl Birth<'_> {
+    pub(super) fn wait_for_mounts(&mut self, to_map: &[(BindSource, Origin)]) -> Result<(), Error> {
+        match self.hear(to_map)? {
+            Ok(FromInit::Mounted) => Ok(()),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    pub(super) fn wait_until_ready(&mut self, to_map: &[(BindSource, Origin)]) -> Result<(), Error> {
+        loop {
+            match self.hear(to_map)? {
+                Ok(FromInit::Ready) => return Ok(()),
+                Ok(FromInit::Terminal(master)) => self.terminal = Some(master),
+                other => return Err(self.unexpected(other)),
+            }
+        }
+    }
+
+    /// What the init says next, after all sources of mounts whose ids it wants mapped.
+    pub(super) fn hear(&self, to_map: &[(BindSource, Origin)]) -> Result<Result<FromInit, Errno>, Error> {
+        let channel = self.first_born()?.channel()?;
+        loop {
+            match FromInit::receive(self.kernel, channel) {
+                Ok(FromInit::Source(number, tree)) => {
+                    let known = to_map.iter().find(|(source, _)| source.mount == number);
+                    let (source, origin) = known.ok_or(Error::Protocol)?;
+                    sources::map(self.kernel, tree.as_fd(), source, origin)?;
+                    let told = ToInit::Mapped.send(self.kernel, channel);
+                    self.unless_the_init_died(told.doing("telling the init of mapped ids"))?;
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// A failure that only comes of the init's end is told as what ended it.
+    pub(super) fn unless_the_init_died(&self, result: Result<(), Error>) -> Result<(), Error> {
+        match result {
+            Err(Error::Call { errno: Errno::PIPE | Errno::SRCH | Errno::NOENT, .. }) => {
+                Err(self.unexpected(FromInit::receive(self.kernel, self.first_born()?.channel()?)))
+            }
+            result => result,
+        }
+    }
+
+    /// What it means when the init says something else than was waited for.
+    pub(super) fn unexpected(&self, message: Result<FromInit, Errno>) -> Error {
+        match message {
+            Ok(FromInit::Failed(failure)) => Error::Init(failure),
+            Ok(FromInit::LaunchFailed(failure)) => {
+                Error::Launch(self.plan.program.describe(failure, self.waits), failure.errno)
+            }
+            Ok(FromInit::End) if limits::killed_for_want_of_memory(self.cgroup.cgroup()) => {
+                Error::OutOfMemory
+            }
+            Ok(FromInit::End) => Error::InitDied,
+            Ok(_) => Error::Protocol,
+            Err(errno) => Error::Call { doing: "waiting for the init".to_owned(), errno },
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The birth of a container that CRIU restores: the host's side without an init of our own.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use cloison_linux::{Pid, process};
+
+use super::{Birth, FirstBorn};
+use crate::hook::OpenOutputs;
+use crate::lifecycle::error::Doing as _;
+use crate::lifecycle::{Error, device_rules, hooks, limits};
+use crate::plan::action::HostAction;
+
+impl Birth<'_> {
+    /// Makes the cgroup, and sets its limits: the part of the plan that a restored container's host side has. All else is CRIU's.
+    pub(in crate::lifecycle) fn carry_out_for_criu(&mut self) -> Result<(), Error> {
+        for step in std::mem::take(&mut self.plan.host) {
+            match &step.action {
+                HostAction::MakeCgroup => self.make_cgroup()?,
+                HostAction::StartUnit(_) => {
+                    return Err(Error::Unsupported("restoring into a unit of systemd is"));
+                }
+                HostAction::DelegateCgroup(uid) => self.cgroup.cgroup().delegate(*uid)?,
+                HostAction::LimitResources(resources) => {
+                    limits::apply(self.cgroup.cgroup(), resources)?;
+                }
+                HostAction::LimitDevices(rules) => device_rules::apply(self.cgroup.cgroup(), rules)?,
+                HostAction::OpenHookOutputs(outputs) => {
+                    self.hook_outputs = OpenOutputs::open(self.kernel, outputs)?;
+                }
+                HostAction::Hook(hook) => self.restore_hooks.push((**hook).clone()),
+                _ => log::debug!("left to CRIU: {step}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the `prestart` and `createRuntime` hooks for a container of which CRIU has made the namespaces, with its process `pid`.
+    pub(in crate::lifecycle) fn run_restore_hooks(&self, pid: Pid) -> Result<(), Error> {
+        if self.restore_hooks.is_empty() {
+            return Ok(());
+        }
+        let pidfd = process::pidfd_open(pid).doing("opening the process that is restored")?;
+        let init = (pid.as_raw_nonzero().get(), pidfd.as_fd());
+        let mut hooks = self.restore_hooks.iter();
+        hooks.try_for_each(|hook| hooks::run_at_creation(self.kernel, hook, init, &self.hook_outputs))
+    }
+
+    /// Takes what CRIU has restored.
+    pub(in crate::lifecycle) fn take(&mut self, init: FirstBorn, terminal: Option<OwnedFd>) {
+        (self.init, self.terminal) = (Some(init), terminal);
+        // The program goes on, and does not begin.
+        (self.state.hooks.start_container, self.state.hooks.poststart) = (false, false);
+    }
+}
