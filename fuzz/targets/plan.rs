@@ -21,7 +21,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     };
     let own = std::path::PathBuf::from("/sys/fs/cgroup/c1");
     let facts = HostFacts {
-        modules: Modules { apparmor: true, selinux: true },
+        modules: Modules { apparmor: true, selinux: true, landlock: u32::from(machine >> 5) },
         cgroups: match machine >> 2 & 3 {
             0 => CgroupView::None,
             1 => CgroupView::Unified(own),

@@ -12,6 +12,7 @@ use rustix::mount::{FsMountFlags, MountAttrFlags, MountFlags, MountPropagationFl
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::command::{Command, Finished};
+use crate::landlock::{FileRights, NetworkRights, Restricted};
 use crate::launch::Launch;
 use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
@@ -71,6 +72,19 @@ pub trait Kernel {
     fn join_session_keyring(&self, name: &CStr) -> Result<i32>;
     /// Widens the permissions of a keyring: `KEYCTL_DESCRIBE`, then `KEYCTL_SETPERM` of `(old & and) | or`.
     fn keyring_permissions(&self, serial: i32, and: u32, or: u32) -> Result<()>;
+    /// `landlock_create_ruleset(2)` (Linux 5.13).
+    fn landlock_ruleset(&self, restricted: &Restricted) -> Result<OwnedFd>;
+    /// `landlock_add_rule(2)`: these rights on what `beneath` refers to, and on all that is below it.
+    fn landlock_allow_beneath(
+        &self,
+        ruleset: BorrowedFd<'_>,
+        beneath: BorrowedFd<'_>,
+        rights: FileRights,
+    ) -> Result<()>;
+    /// `landlock_add_rule(2)`: these rights on a TCP port (Linux 6.7).
+    fn landlock_allow_port(&self, ruleset: BorrowedFd<'_>, port: u16, rights: NetworkRights) -> Result<()>;
+    /// `landlock_restrict_self(2)` of the caller, for ever.
+    fn landlock_restrict_self(&self, ruleset: BorrowedFd<'_>) -> Result<()>;
     /// `umask(2)`; gives the mask from before.
     fn umask(&self, mask: u32) -> u32;
     /// `setresuid`, `setresgid` to one id each and `setgroups` to none (if `drop_groups`), as the first

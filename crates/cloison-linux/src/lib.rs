@@ -38,6 +38,7 @@
 //! | [`schedule`] | CPU, I/O and memory placement |
 //! | [`keyring`] | the session keyring |
 //! | [`network`] | the loopback interface |
+//! | [`landlock`] | rights on files and ports that a process gives up |
 //! | [`bpf`] | programs that decide which devices a cgroup may use |
 //! | [`seccomp`] | what filters of system calls can do |
 //! | [`capability`] | names, numbers and sets of capabilities |
@@ -57,6 +58,7 @@ pub mod fake;
 pub mod file;
 pub mod kernel;
 pub mod keyring;
+pub mod landlock;
 pub mod launch;
 mod linux;
 pub mod lock;

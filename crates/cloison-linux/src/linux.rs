@@ -11,6 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::command::{self, Command, Finished};
 use crate::kernel::{Kernel, Result};
+use crate::landlock::{self, FileRights, NetworkRights, Restricted};
 use crate::launch::{self, Launch};
 use crate::mount::{self, MountAttr};
 use crate::namespace::{self, NamespaceFlags};
@@ -102,6 +103,27 @@ impl Kernel for Linux {
 
     fn keyring_permissions(&self, serial: i32, and: u32, or: u32) -> Result<()> {
         keyring::keyring_permissions(serial, and, or)
+    }
+
+    fn landlock_ruleset(&self, restricted: &Restricted) -> Result<OwnedFd> {
+        landlock::create_ruleset(restricted)
+    }
+
+    fn landlock_allow_beneath(
+        &self,
+        ruleset: BorrowedFd<'_>,
+        beneath: BorrowedFd<'_>,
+        rights: FileRights,
+    ) -> Result<()> {
+        landlock::allow_beneath(ruleset, beneath, rights)
+    }
+
+    fn landlock_allow_port(&self, ruleset: BorrowedFd<'_>, port: u16, rights: NetworkRights) -> Result<()> {
+        landlock::allow_port(ruleset, port, rights)
+    }
+
+    fn landlock_restrict_self(&self, ruleset: BorrowedFd<'_>) -> Result<()> {
+        landlock::restrict_self(ruleset)
     }
 
     fn umask(&self, mask: u32) -> u32 {

@@ -165,6 +165,7 @@ pub fn features() -> Features {
             ("run.oci.cloison.version", env!("CARGO_PKG_VERSION").to_owned()),
             // By this name engines ask any runtime.
             ("org.opencontainers.runc.checkpoint.enabled", true.to_string()),
+            ("run.oci.cloison.landlock.abi", cloison_linux::landlock::abi().to_string()),
         ]),
         potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
     }
@@ -195,7 +196,7 @@ fn filters() -> Seccomp {
 /// Annotations that other runtimes act on, and that this one may act on one day: an engine that lets strangers set annotations
 /// must not become unsafe by an update.
 const UNSAFE_ANNOTATIONS: &[&str] =
-    &["org.cloison.hooks.", "org.criu.config", "org.systemd.property.", "run.oci."];
+    &["org.cloison.hooks.", "org.cloison.landlock", "org.criu.config", "org.systemd.property.", "run.oci."];
 
 fn sorted(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     let mut names: Vec<_> = names.collect();

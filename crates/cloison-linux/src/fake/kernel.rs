@@ -14,6 +14,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use super::Fake;
 use crate::command::{Command, Finished, Outcome};
 use crate::kernel::{Kernel, Result};
+use crate::landlock::{FileRights, NetworkRights, Restricted};
 use crate::launch::Launch;
 use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
@@ -147,6 +148,32 @@ impl Kernel for Fake {
 
     fn keyring_permissions(&self, serial: i32, and: u32, or: u32) -> Result<()> {
         asked!(self, "keyring_permissions", serial, format!("{and:#x}"), format!("{or:#x}"));
+        Ok(())
+    }
+
+    fn landlock_ruleset(&self, restricted: &Restricted) -> Result<OwnedFd> {
+        let Restricted { files, network, scopes } = restricted;
+        asked!(self, "landlock_ruleset", names(*files), names(*network), names(*scopes));
+        self.named("ruleset")
+    }
+
+    fn landlock_allow_beneath(
+        &self,
+        ruleset: BorrowedFd<'_>,
+        beneath: BorrowedFd<'_>,
+        rights: FileRights,
+    ) -> Result<()> {
+        asked!(self, "landlock_allow_beneath", self.name(ruleset), self.name(beneath), names(rights));
+        Ok(())
+    }
+
+    fn landlock_allow_port(&self, ruleset: BorrowedFd<'_>, port: u16, rights: NetworkRights) -> Result<()> {
+        asked!(self, "landlock_allow_port", self.name(ruleset), port, names(rights));
+        Ok(())
+    }
+
+    fn landlock_restrict_self(&self, ruleset: BorrowedFd<'_>) -> Result<()> {
+        asked!(self, "landlock_restrict_self", self.name(ruleset));
         Ok(())
     }
 
@@ -479,7 +506,7 @@ fn text(bytes: &[u8]) -> impl Display {
 }
 
 /// The names of flags, as the kernel's headers have them but for prefixes: `RDONLY|NOSUID`; `0` for none.
-fn names<F: Flags<Bits = u32> + Copy>(flags: F) -> String {
+fn names<F: Flags<Bits: bitflags::parser::WriteHex> + Copy>(flags: F) -> String {
     let mut names = String::new();
     // Writing to a string cannot fail.
     let _ = bitflags::parser::to_writer(&flags, &mut names);

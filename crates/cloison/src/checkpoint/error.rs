@@ -55,6 +55,11 @@ pub enum Error {
     /// CRIU said what its protocol does not know.
     #[error("criu does not follow its protocol: {0}")]
     Protocol(String),
+    /// The container is restricted by Landlock, which no images of CRIU's have: it would wake without.
+    #[error(
+        "a container with the annotation org.cloison.landlock cannot be checkpointed: CRIU does not know Landlock"
+    )]
+    Landlock,
     /// A system call failed.
     #[error("{doing}: {}", Text(*errno))]
     Call {

@@ -10,6 +10,8 @@
 
 use std::path::PathBuf;
 
+use crate::plan::{Action, Plan};
+
 pub(crate) mod criu;
 pub mod error;
 pub(crate) mod external;
@@ -74,4 +76,13 @@ pub struct Wake {
     pub lsm_profile: Option<String>,
     /// An `SELinux` label for the mounts in the place of the one in the images.
     pub lsm_mount_context: Option<String>,
+}
+
+/// Whether nothing of it would be left out by CRIU without a word.
+///
+/// # Errors
+/// [`Error::Landlock`].
+pub(crate) fn can_be_kept(plan: &Plan) -> Result<(), Error> {
+    let is_restricted = plan.container.iter().any(|step| matches!(step.action, Action::Landlock(_)));
+    if is_restricted { Err(Error::Landlock) } else { Ok(()) }
 }

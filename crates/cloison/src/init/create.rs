@@ -11,7 +11,7 @@ use super::channel::{Failure, FromInit, ToInit};
 use super::error::{Doing, Error};
 use super::exec::{self, Container};
 use super::rootfs::{Root, console, device, hide, mount, pivot};
-use super::{program, security};
+use super::{landlock, program, security};
 use crate::hook::{self, Place};
 use crate::plan::action::{Action, MountStep, Step};
 use crate::plan::exec::Joining;
@@ -234,6 +234,7 @@ impl<'a> Init<'a> {
                 self.candidates = program::find(kernel, self.program)?;
                 Ok(())
             }
+            Action::Landlock(ruleset) => landlock::restrict(kernel, root(self.root.as_ref())?, ruleset),
         }
     }
 

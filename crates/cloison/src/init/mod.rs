@@ -10,6 +10,7 @@
 //! | [`exec`] | the story of a process that joins a container |
 //! | `rootfs` | mounts, devices, masked paths, the change of root |
 //! | `security` | namespaces, keyring, sysctls: what stands between the container and the host |
+//! | `landlock` | rights on files and ports that are given up |
 //! | `program` | finding the program, `HOME`, the working directory, the launch |
 //! | [`channel`] | what the init and the runtime say to each other |
 //! | [`error`] | what can go wrong |
@@ -18,6 +19,7 @@ pub mod channel;
 pub mod create;
 pub mod error;
 pub mod exec;
+mod landlock;
 mod program;
 pub(crate) mod rootfs;
 mod security;

@@ -52,6 +52,7 @@ pub fn checkpoint(
         return Err(Error::NotCheckpointable(status));
     };
     let (spec, plan) = conceived(&container, &state)?;
+    checkpoint::can_be_kept(&plan)?;
     let images = directory(&options.image_path)?;
     let work = options.work_path.as_deref().map(directory).transpose()?;
     let log_name = "dump.log";

@@ -44,6 +44,7 @@ pub fn restore(
     wake: &Wake,
 ) -> Result<u8, Error> {
     let conception = Conception::new(runtime, &options.create)?;
+    checkpoint::can_be_kept(&conception.plan)?;
     console::check(options.create.console_socket.as_deref(), conception.plan.terminal, options.detach)?;
     if options.detach {
         let mut birth = Birth::prepare(&Linux, runtime, conception)?;

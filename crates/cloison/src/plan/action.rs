@@ -12,6 +12,7 @@ use cloison_linux::{FileType, MountAttrFlags, MountPropagationFlags, Resource};
 use super::exec::Joining;
 use super::hooks::{Hook, Outputs};
 use super::labels::ExecLabel;
+use super::landlock::Ruleset;
 use super::mount_options::{Attributes, MountOptions};
 
 /// Where in `config.json` a step comes from: a JSON pointer (RFC 6901), or what rule of ours asks for it.
@@ -453,6 +454,8 @@ pub enum Action {
     Home(u32),
     /// Finds the program, so that a missing one is an error of `create`.
     FindProgram,
+    /// Gives up rights on files and ports for ever.
+    Landlock(Box<Ruleset>),
 }
 
 impl fmt::Display for Action {
@@ -529,6 +532,7 @@ impl fmt::Display for Action {
             }
             Self::Home(uid) => write!(f, "set HOME of uid {uid}"),
             Self::FindProgram => f.write_str("find the program"),
+            Self::Landlock(ruleset) => ruleset.fmt(f),
         }
     }
 }

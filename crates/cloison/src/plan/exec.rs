@@ -13,7 +13,7 @@ use cloison_linux::{Resource, Rlimit};
 use super::action::{Action, Origin, Step};
 use super::hooks::{Environment, Hook};
 use super::namespaces::Namespaces;
-use super::{Options, Program, Steps, labels, process, session_keyring_name, unsupported};
+use super::{Options, Program, Steps, labels, landlock, process, session_keyring_name, unsupported};
 use crate::id::ContainerId;
 use crate::spec::{CpuAffinity, Problem, Process, Spec};
 
@@ -171,11 +171,15 @@ impl ExecPlan {
         if !args.is_empty() {
             program.args = asked::raw(&args)?;
         }
+        let landlock = landlock::ruleset(&spec, facts.modules);
+        let landlock = landlock.map_err(|problem| Refusal::Problems(vec![problem]))?;
         let namespaces = Namespaces::of(&spec);
         let by_go_between = namespaces.has(NamespaceFlags::USER) && !facts.privileged;
+        let mut newcomer = newcomer_side(&spec, id, facts, &namespaces, by_go_between);
+        landlock::restrict(landlock, &mut newcomer);
         Ok(Self {
             host: host_side(&spec.process, &namespaces, by_go_between),
-            newcomer: newcomer_side(&spec, id, facts, &namespaces, by_go_between),
+            newcomer: newcomer.0,
             program,
             terminal: spec.process.terminal,
         })
@@ -211,6 +215,8 @@ impl ExecPlan {
         let namespaces = Namespaces::of(&spec);
         let by_go_between = namespaces.has(NamespaceFlags::USER) && !facts.privileged;
         let mut newcomer = newcomer_side(&spec, id, &facts, &namespaces, by_go_between);
+        landlock::restrict(landlock::ruleset(&spec, facts.modules)?, &mut newcomer);
+        let mut newcomer = newcomer.0;
         if let Environment::Given(env) = &hook.env {
             program.env.clone_from(env);
             // As it is given.
@@ -257,7 +263,7 @@ fn newcomer_side(
     facts: &ExecFacts,
     namespaces: &Namespaces,
     by_go_between: bool,
-) -> Vec<Step<Action>> {
+) -> Steps<Action> {
     let mut steps = Steps(Vec::with_capacity(24));
     labels::prepare(spec, facts.modules, &mut steps);
     outside(spec, facts, &mut steps);
@@ -280,7 +286,7 @@ fn newcomer_side(
     affinity(&spec.process, &mut steps);
     process::prepare(spec, &mut steps);
     labels::exec(spec, facts.modules, &mut steps);
-    steps.0
+    steps
 }
 
 /// What takes rights that the process has only outside.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use super::Steps;
 use super::action::{Action, MountSource};
+use super::{Steps, landlock};
 use crate::spec::{Problem, Spec};
 
 /// What the program is confined by from its `execve(2)` on.
@@ -32,6 +32,8 @@ pub struct Modules {
     pub apparmor: bool,
     /// `SELinux` is on.
     pub selinux: bool,
+    /// The version of Landlock's interface, 0 where it is not there or off.
+    pub landlock: u32,
 }
 
 impl Modules {
@@ -40,6 +42,7 @@ impl Modules {
         if spec.process.apparmor_profile.is_none()
             && spec.process.selinux_label.is_none()
             && spec.linux.mount_label.is_none()
+            && !spec.annotations.contains_key(landlock::ANNOTATION)
         {
             return Self::default();
         }
@@ -53,6 +56,7 @@ impl Modules {
             apparmor: on.is_ok_and(|on| on.starts_with(b"Y")),
             // There with the first policy, or without any, but only where the module is on.
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            landlock: cloison_linux::landlock::abi(),
         }
     }
 }

@@ -15,6 +15,7 @@
 //! | [`exec`] | the same for a process that joins a container |
 //! | [`hooks`] | programs of the host's that run at points of the container's life |
 //! | [`labels`] | what security modules confine the program by, and mark its mounts with |
+//! | [`landlock`] | what an annotation lets the program do to files and ports |
 //! | [`seccomp`] | the filter of system calls |
 //! | [`process`] | limits, credentials, capabilities and the program |
 //! | [`unsupported`] | what is refused by name, because it is not built yet |
@@ -35,6 +36,7 @@ pub mod devices;
 pub mod exec;
 pub mod hooks;
 pub mod labels;
+pub mod landlock;
 pub(crate) mod limits;
 pub mod mount_options;
 pub mod mounts;
@@ -135,6 +137,10 @@ impl Plan {
             Ok(_) => {}
             Err(problem) => refused.push(problem.clone()),
         }
+        let landlock = landlock::ruleset(spec, facts.modules).unwrap_or_else(|problem| {
+            refused.push(problem);
+            None
+        });
         let properties = unit_properties(spec, facts, &mut refused);
         let (Ok(program), []) = (program, &refused[..]) else { return Err(refused) };
         if !facts.own_cgroup && !spec.linux.resources.devices.is_empty() {
@@ -148,10 +154,11 @@ impl Plan {
         let namespaces = namespaces::Namespaces::of(spec);
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         warnings.extend(mounts::warnings(spec, &rootfs));
-        let container = container_side(spec, options, facts, &namespaces, &rootfs);
+        let mut container = container_side(spec, options, facts, &namespaces, &rootfs);
+        landlock::restrict(landlock, &mut container);
         Ok(Self {
-            host: host_side(spec, options, &container, &namespaces, facts, properties),
-            container,
+            host: host_side(spec, options, &container.0, &namespaces, facts, properties),
+            container: container.0,
             program,
             start: later(spec, options, &[Point::StartContainer, Point::Poststart]),
             delete: later(spec, options, &[Point::Poststop]),
@@ -282,7 +289,7 @@ fn container_side(
     facts: &HostFacts,
     namespaces: &namespaces::Namespaces,
     rootfs: &Path,
-) -> Vec<Step<Action>> {
+) -> Steps<Action> {
     let mut steps = Steps(Vec::with_capacity(64));
     labels::prepare(spec, facts.modules, &mut steps);
     enter_namespaces(spec, options, facts, namespaces, &mut steps);
@@ -296,7 +303,7 @@ fn container_side(
     process::prepare(spec, &mut steps);
     labels::exec(spec, facts.modules, &mut steps);
     labels::mounts(spec, &mut steps);
-    steps.0
+    steps
 }
 
 /// The properties that annotations give the unit; where there is no unit they mean nothing.

@@ -14,6 +14,7 @@ use crate::spec::{self, IdMapping, Namespace, NamespaceType, Spec};
 
 mod failures;
 mod joining;
+mod landlock;
 mod order;
 
 /// What a plan of the example mounts its root file system as.

@@ -51,7 +51,7 @@ fn labelled(user_namespace: bool) -> Plan {
     let mut spec = example(user_namespace);
     spec.process.apparmor_profile = Some("p".into());
     spec.process.selinux_label = Some("l".into());
-    plan_with(&spec, Modules { apparmor: true, selinux: true })
+    plan_with(&spec, Modules { apparmor: true, selinux: true, landlock: 0 })
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::plan::action::MountSource;
 use crate::plan::labels::Modules;
 
-const BOTH: Modules = Modules { apparmor: true, selinux: true };
+const BOTH: Modules = Modules { apparmor: true, selinux: true, landlock: 0 };
 
 fn labelled() -> Spec {
     let mut spec = example();

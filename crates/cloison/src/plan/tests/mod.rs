@@ -8,6 +8,7 @@ use crate::spec::{self, Namespace, NamespaceType};
 
 mod exec;
 mod labels_of_modules;
+mod landlock;
 mod mounts_and_devices;
 mod namespaces_and_ids;
 mod process_and_limits;
