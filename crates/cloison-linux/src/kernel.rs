@@ -16,6 +16,7 @@ use crate::landlock::{FileRights, NetworkRights, Restricted};
 use crate::launch::Launch;
 use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
+use crate::network::{Moved, Moving};
 use crate::process::{CloneRequest, Ending, Fork};
 use crate::schedule::{MemoryPolicy, SchedAttr};
 use crate::socket::Message;
@@ -105,6 +106,10 @@ pub trait Kernel {
     fn setdomainname(&self, name: &str) -> Result<()>;
     /// Brings the loopback interface of the caller's network namespace up (`SIOCSIFFLAGS`, netdevice(7)).
     fn loopback_up(&self) -> Result<()>;
+    /// Moves a device from the caller's network namespace into another one; see [`network::move_device`](crate::network::move_device).
+    fn move_network_device(&self, name: &str, inside: &str, namespace: BorrowedFd<'_>) -> Moving<Moved>;
+    /// Brings it back; see [`network::return_device`](crate::network::return_device).
+    fn return_network_device(&self, moved: &Moved, namespace: BorrowedFd<'_>) -> Moving<()>;
 
     // ---- files --------------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@
 //! | [`socket`] | messages with descriptors, sockets in a directory |
 //! | [`schedule`] | CPU, I/O and memory placement |
 //! | [`keyring`] | the session keyring |
-//! | [`network`] | the loopback interface |
+//! | [`network`] | the loopback interface, and devices that are moved into a container |
 //! | [`landlock`] | rights on files and ports that a process gives up |
 //! | [`bpf`] | programs that decide which devices a cgroup may use |
 //! | [`seccomp`] | what filters of system calls can do |

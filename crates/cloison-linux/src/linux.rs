@@ -15,10 +15,11 @@ use crate::landlock::{self, FileRights, NetworkRights, Restricted};
 use crate::launch::{self, Launch};
 use crate::mount::{self, MountAttr};
 use crate::namespace::{self, NamespaceFlags};
+use crate::network::{self, Moved, Moving};
 use crate::process::{self, CloneRequest, Ending, Fork};
 use crate::schedule::{self, MemoryPolicy, SchedAttr};
 use crate::socket::{self, Message};
-use crate::{file, keyring, network, terminal};
+use crate::{file, keyring, terminal};
 
 /// The running kernel.
 #[derive(Clone, Copy, Debug, Default)]
@@ -156,6 +157,14 @@ impl Kernel for Linux {
 
     fn loopback_up(&self) -> Result<()> {
         network::loopback_up()
+    }
+
+    fn move_network_device(&self, name: &str, inside: &str, namespace: BorrowedFd<'_>) -> Moving<Moved> {
+        network::move_device(name, inside, namespace)
+    }
+
+    fn return_network_device(&self, moved: &Moved, namespace: BorrowedFd<'_>) -> Moving<()> {
+        network::return_device(moved, namespace)
     }
 
     fn open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {

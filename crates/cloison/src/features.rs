@@ -136,7 +136,6 @@ pub struct MountExtensions {
 }
 
 const YES: Switch = Switch { enabled: true };
-const NO: Switch = Switch { enabled: false };
 
 /// The features of this build.
 pub fn features() -> Features {
@@ -159,7 +158,7 @@ pub fn features() -> Features {
                 flags: sorted(MemoryPolicyFlag::ALL.iter().map(|flag| flag.as_str())),
             },
             mount_extensions: MountExtensions { idmap: YES },
-            net_devices: NO,
+            net_devices: YES,
         },
         annotations: BTreeMap::from([
             ("run.oci.cloison.version", env!("CARGO_PKG_VERSION").to_owned()),

@@ -18,6 +18,7 @@ use crate::landlock::{FileRights, NetworkRights, Restricted};
 use crate::launch::Launch;
 use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
+use crate::network::{Moved, Moving};
 use crate::process::{CloneRequest, Ending, Fork};
 use crate::schedule::{MemoryPolicy, SchedAttr};
 use crate::socket::Message;
@@ -221,6 +222,16 @@ impl Kernel for Fake {
 
     fn loopback_up(&self) -> Result<()> {
         asked!(self, "loopback_up");
+        Ok(())
+    }
+
+    fn move_network_device(&self, name: &str, inside: &str, namespace: BorrowedFd<'_>) -> Moving<Moved> {
+        asked!(self, "move_network_device", name, inside, self.name(namespace));
+        Ok(Moved::named(name, inside))
+    }
+
+    fn return_network_device(&self, moved: &Moved, namespace: BorrowedFd<'_>) -> Moving<()> {
+        asked!(self, "return_network_device", moved.inside, moved.name, self.name(namespace));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use super::conception::Conception;
 use super::delete::destroy;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
+use super::net_devices::MovedDevices;
 use super::{Error, Runtime, device_rules, hooks, id_maps, preserved, sources, start};
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
@@ -55,6 +56,8 @@ pub(super) struct Birth<'k> {
     pub(super) terminal: Option<OwnedFd>,
     /// The pid file, once it is written.
     pid_file: Option<PathBuf>,
+    /// Network devices that are the container's once it is committed.
+    net_devices: MovedDevices,
     committed: bool,
     /// The init waits for `start`.
     waits: bool,
@@ -131,6 +134,7 @@ impl<'k> Birth<'k> {
             streams,
             terminal: None,
             pid_file: None,
+            net_devices: MovedDevices::default(),
             committed: false,
             waits: false,
             recorder,
@@ -191,6 +195,11 @@ impl<'k> Birth<'k> {
                 HostAction::WriteIdMaps { uids, gids } => {
                     let written = self.write_id_maps(uids, gids);
                     self.unless_the_init_died(written)?;
+                }
+                HostAction::MoveNetDevice(device) => {
+                    let init = self.first_born()?.pid;
+                    let moved = self.net_devices.take(self.kernel, device, init, &origin);
+                    self.unless_the_init_died(moved)?;
                 }
                 HostAction::OomScoreAdj(score) => {
                     let written = self.write_proc("oom_score_adj", score.to_string().as_bytes());
@@ -380,6 +389,7 @@ impl<'k> Birth<'k> {
                 Err(errno) => return Err(errno).doing("waiting for the init's end"),
             }
         }
+        self.net_devices.bring_back(self.kernel);
         self.container.take().map_or(Ok(()), |container| destroy(container, &self.state))
     }
 }

@@ -77,6 +77,16 @@ pub enum Error {
         /// What the kernel says.
         errno: Errno,
     },
+    /// A network device did not get into the container.
+    #[error("moving the network device {device}: {}{why}", Text(*errno))]
+    NetDevice {
+        /// Its name on the host, where in the configuration it is, and what was being done.
+        device: String,
+        /// What the kernel says.
+        errno: Errno,
+        /// What that means.
+        why: &'static str,
+    },
     /// A descriptor that the program is to inherit was not handed to us.
     #[error(
         "unable to stat preserved-fd {} (of {count}): descriptor {number} is not open, or not to be inherited", number - 3

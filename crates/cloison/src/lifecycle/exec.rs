@@ -324,7 +324,7 @@ fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
     Ok(ExecFacts {
         modules: Modules::detect(),
         privileged,
-        groups_denied: joins_user && groups_denied(state),
+        groups_denied: groups_denied(state),
         joins_cgroup: matches!(state.cgroup.directories(), Record::Legacy(_)),
         no_new_keyring: state.no_new_keyring,
         activation: preserved::socket_activation(),

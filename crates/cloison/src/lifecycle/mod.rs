@@ -24,6 +24,7 @@ mod list;
 mod listener;
 mod logs;
 mod monitored;
+mod net_devices;
 mod pause;
 mod pid_file;
 mod preserved;

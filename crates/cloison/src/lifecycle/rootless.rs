@@ -41,15 +41,31 @@ pub(super) fn stays_in_our_cgroup(spec: &Spec) -> bool {
     !rustix::process::geteuid().is_root() && spec.linux.cgroups_path.is_none()
 }
 
-/// Whether the kernel denies `setgroups(2)` in the container, as it does where an ordinary user has mapped his own group.
+/// Whether the kernel denies `setgroups(2)` in the container, as it does where an ordinary user has mapped his own group, and in all user
+/// namespaces within one where it does.
 pub(super) fn note_groups(spec: &Spec, facts: &mut HostFacts) {
     let (_, gids) = id_maps(spec);
-    facts.groups_denied = !facts.privileged && maps_only(&gids, rustix::process::getegid().as_raw());
+    let own_group_only = !facts.privileged && maps_only(&gids, rustix::process::getegid().as_raw());
+    facts.groups_denied = own_group_only || denied_to_us(std::fs::read("/proc/self/setgroups"));
+}
+
+fn denied_to_us(setgroups: std::io::Result<Vec<u8>>) -> bool {
+    setgroups.is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_denied_where_the_kernel_says_so() {
+        assert!(denied_to_us(Ok(b"deny\n".to_vec())));
+        assert!(!denied_to_us(Ok(b"allow\n".to_vec())));
+        assert!(
+            !denied_to_us(Err(std::io::ErrorKind::NotFound.into())),
+            "before Linux 3.19 all may leave groups"
+        );
+    }
 
     #[test]
     fn the_caller_becomes_root_of_a_namespace_in_which_nothing_belongs_to_others() {

@@ -137,6 +137,8 @@ pub enum HostAction {
         /// `gid_map`.
         gids: Vec<IdMapping>,
     },
+    /// Moves a network device from the runtime's network namespace into the container's.
+    MoveNetDevice(NetDevice),
     /// Writes `/proc/PID/oom_score_adj` (proc(5)).
     OomScoreAdj(i32),
     /// Raises the hard limit of the init, which only the host's side may; the init sets the exact values itself.
@@ -158,6 +160,28 @@ pub enum HostAction {
     /// Lets the cgroup use the devices of these rules only. Not before the init is ready: a file system may be mounted from a block
     /// device that the container itself may not use.
     LimitDevices(Vec<DeviceRule>),
+}
+
+/// A network device that goes into the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetDevice {
+    /// Its name on the host.
+    pub name: String,
+    /// Its name in the container; `%d` stands for a number that makes it one that no other has.
+    pub inside: String,
+    /// The network namespace that it goes to; none if it is the init's new one.
+    pub namespace: Option<PathBuf>,
+}
+
+impl fmt::Display for NetDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "move the network device {} into ", self.name)?;
+        match &self.namespace {
+            Some(path) => write!(f, "the network namespace {}", path.display())?,
+            None => f.write_str("the container's network namespace")?,
+        }
+        if self.inside == self.name { Ok(()) } else { write!(f, " as {}", self.inside) }
+    }
 }
 
 /// A unit of systemd for the container.
@@ -194,6 +218,7 @@ impl fmt::Display for HostAction {
             Self::WriteIdMaps { uids, gids } => {
                 write!(f, "id maps: uids {}, gids {}", Maps(uids), Maps(gids))
             }
+            Self::MoveNetDevice(device) => device.fmt(f),
             Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
             Self::OpenHookOutputs(outputs) => write!(f, "open files for the output of hooks: {outputs}"),
@@ -500,7 +525,7 @@ impl fmt::Display for Action {
                 write!(f, " mode {:o} owner {}:{}", device.mode, device.uid, device.gid)
             }
             Self::Link { target, path, .. } => write!(f, "link {} -> {}", path.display(), target.display()),
-            Self::AwaitHooks => f.write_str("wait until the host's side has run its hooks"),
+            Self::AwaitHooks => f.write_str("wait until the host's side has done its part"),
             Self::Hook(hook) => write!(f, "{hook} in the container's namespaces"),
             Self::PivotRoot { .. } => f.write_str("pivot_root into the root file system"),
             Self::MoveRoot => f.write_str("move the root file system to /"),

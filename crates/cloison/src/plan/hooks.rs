@@ -211,9 +211,17 @@ fn environment(point: Point, env: Option<&[String]>) -> Environment {
 }
 
 /// There are hooks that run when the mounts are made and the host's tree is not yet gone.
-pub(super) fn has_creation_hooks(spec: &Spec) -> bool {
+fn has_creation_hooks(spec: &Spec) -> bool {
     let hooks = &spec.hooks;
     [&hooks.prestart, &hooks.create_runtime, &hooks.create_container].iter().any(|list| !list.is_empty())
+}
+
+/// The init waits when its mounts are made and the host's tree is not yet gone: for hooks, or for the network devices that its sysctls may
+/// be about.
+pub(super) fn init_waits(spec: &Spec) -> Option<&'static str> {
+    let devices = &spec.linux.net_devices;
+    let for_devices = !devices.is_empty() && spec.linux.sysctl.keys().any(|key| key.starts_with("net"));
+    if has_creation_hooks(spec) { Some("/hooks") } else { for_devices.then_some("/linux/netDevices") }
 }
 
 /// The host's side, before the init is made: whatever the container is to say is opened with the runtime's rights.
@@ -228,25 +236,24 @@ pub(super) fn open_outputs(spec: &Spec, steps: &mut Steps<HostAction>) {
 pub(super) fn host_side(
     spec: &Spec,
     options: &Options,
+    waits: &'static str,
     steps: &mut Steps<HostAction>,
     limit: impl FnOnce(&mut Steps<HostAction>),
 ) {
-    steps.push(HostAction::AwaitMounts, "/hooks");
+    steps.push(HostAction::AwaitMounts, waits);
     limit(steps);
     for point in [Point::Prestart, Point::CreateRuntime] {
         for Step { action, origin } in hooks(spec, options, point) {
             steps.0.push(Step { action: HostAction::Hook(Box::new(action)), origin });
         }
     }
-    steps.push(HostAction::LetInitGoOn, "/hooks");
+    steps.push(HostAction::LetInitGoOn, waits);
 }
 
 /// The container's side, at the same time.
 pub(super) fn container_side(spec: &Spec, options: &Options, steps: &mut Steps<Action>) {
-    if !has_creation_hooks(spec) {
-        return;
-    }
-    steps.push(Action::AwaitHooks, "/hooks");
+    let Some(waits) = init_waits(spec) else { return };
+    steps.push(Action::AwaitHooks, waits);
     for Step { action, origin } in hooks(spec, options, Point::CreateContainer) {
         steps.0.push(Step { action: Action::Hook(Box::new(action)), origin });
     }

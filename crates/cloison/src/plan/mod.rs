@@ -247,6 +247,7 @@ fn host_side(
         let (uids, gids) = namespaces::id_maps(spec);
         steps.push(HostAction::WriteIdMaps { uids, gids }, "/linux/uidMappings");
     }
+    namespaces.move_devices(spec, &mut steps);
     if let Some(score) = spec.process.oom_score_adj {
         steps.push(HostAction::OomScoreAdj(score), "/process/oomScoreAdj");
     }
@@ -271,8 +272,8 @@ fn host_side(
         limit(last, steps);
     };
     mounts::sources(spec, container, false, &mut steps);
-    if hooks::has_creation_hooks(spec) {
-        hooks::host_side(spec, options, &mut steps, limit_all);
+    if let Some(waits) = hooks::init_waits(spec) {
+        hooks::host_side(spec, options, waits, &mut steps, limit_all);
         steps.push(HostAction::AwaitInit, "runtime");
     } else {
         steps.push(HostAction::AwaitInit, "runtime");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cloison_linux::namespace::NamespaceFlags;
 
-use super::action::{Action, HostAction, IdMapping, Origin};
+use super::action::{Action, HostAction, IdMapping, NetDevice, Origin};
 use super::{CgroupView, HostFacts, Steps};
 use crate::spec::{self, NamespaceType, Spec};
 
@@ -92,6 +92,16 @@ impl Namespaces {
         let kinds = self.joined_by_host(facts);
         for (kind, path, origin) in self.joined.iter().filter(|(kind, ..)| kinds.contains(*kind)) {
             steps.push(HostAction::JoinNamespace(*kind, path.clone()), origin.clone());
+        }
+    }
+
+    /// The steps by which network devices get into the container's network namespace, in the order of their names.
+    pub(crate) fn move_devices(&self, spec: &Spec, steps: &mut Steps<HostAction>) {
+        let namespace = self.path_of(NamespaceFlags::NETWORK).map(|(path, _)| path.to_owned());
+        for (name, device) in &spec.linux.net_devices {
+            let inside = device.name.as_ref().unwrap_or(name).clone();
+            let device = NetDevice { name: name.clone(), inside, namespace: namespace.clone() };
+            steps.push(HostAction::MoveNetDevice(device), Origin::key("/linux/netDevices", name));
         }
     }
 

@@ -153,3 +153,38 @@ fn an_init_from_a_go_between_is_known_by_its_own_pidfd() {
     drop(birth);
     assert_eq!(kernel.calls().last().unwrap(), "wait_pidfd(pidfd of the init)");
 }
+
+#[test]
+fn network_devices_come_back_from_a_birth_that_fails() {
+    let kernel = Fake::new();
+    kernel.push_message(*b"r", None);
+    let machine = Machine::new();
+    let mut conception = conception(Record::disabled());
+    let mut spec = example(false);
+    spec.process.terminal = false;
+    let device = |name: Option<&str>| spec::NetDevice { name: name.map(str::to_owned) };
+    spec.linux.net_devices =
+        [("eth0".to_owned(), device(None)), ("eth1".to_owned(), device(Some("lan")))].into();
+    let options = Options {
+        id: id("c1"),
+        bundle: "/bundle".into(),
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+        takes_streams: false,
+    };
+    conception.plan = Plan::new(&spec, &options, &HostFacts::default()).unwrap();
+    drop(Birth::begin(&kernel, &machine.runtime, conception, Begin::WhenStarted).unwrap());
+    let calls = kernel.calls();
+    let devices: Vec<_> = calls.iter().filter(|call| call.contains("network_device")).collect();
+    let words: Vec<_> = devices.iter().map(|call| call.rsplit_once(", ").unwrap().0).collect();
+    assert_eq!(
+        words,
+        [
+            "move_network_device(eth0, eth0",
+            "move_network_device(eth1, lan",
+            "return_network_device(lan, eth1",
+            "return_network_device(eth0, eth0"
+        ]
+    );
+}

@@ -342,3 +342,41 @@ fn a_writable_cgroup_is_given_to_who_uses_it() {
     spec.process.user.uid = 1000;
     assert_eq!(given(&spec, &facts()).unwrap(), "give the cgroup to uid 1000  [/mounts/6]");
 }
+
+#[test]
+fn network_devices_are_moved_once_the_init_has_its_network() {
+    let mut spec = example();
+    spec.linux.net_devices = [
+        ("eth1".to_owned(), spec::NetDevice { name: Some("eth%d".to_owned()) }),
+        ("eth0".to_owned(), spec::NetDevice { name: None }),
+    ]
+    .into();
+    let lines = host(&plan(&spec));
+    let clone = lines.iter().position(|line| line.starts_with("start the init")).unwrap();
+    assert_eq!(
+        lines[clone + 1..clone + 3],
+        [
+            "move the network device eth0 into the container's network namespace  [/linux/netDevices/eth0]",
+            "move the network device eth1 into the container's network namespace as eth%d  [/linux/netDevices/eth1]"
+        ]
+    );
+    join(&mut spec, NamespaceType::Network);
+    assert!(
+        host(&plan(&spec))
+            .iter()
+            .any(|line| line.contains("eth0 into the network namespace /run/ns/network"))
+    );
+}
+
+#[test]
+fn sysctls_of_the_network_wait_for_the_devices_that_they_may_be_about() {
+    let mut spec = example();
+    spec.linux.net_devices = [("eth0".to_owned(), spec::NetDevice { name: None })].into();
+    assert!(!container(&plan(&spec)).iter().any(|line| line.contains("wait until the host's side")));
+    spec.linux.sysctl = [("net.ipv4.conf.eth0.forwarding".to_owned(), "1".to_owned())].into();
+    let plan = plan(&spec);
+    assert!(place(&plan, "wait until the host's side") < place(&plan, "sysctl net.ipv4"));
+    let lines = host(&plan);
+    let at = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap();
+    assert!(at("move the network device") < at("let the init go on"));
+}

@@ -22,7 +22,7 @@ fn document(fixture: usize) -> Value {
     };
     strip(&mut spec, &["hooks"]);
     strip(&mut spec["process"], &["apparmorProfile", "selinuxLabel"]);
-    strip(&mut spec["linux"], &["seccomp", "mountLabel", "intelRdt", "netDevices"]);
+    strip(&mut spec["linux"], &["seccomp", "mountLabel", "intelRdt"]);
     spec
 }
 

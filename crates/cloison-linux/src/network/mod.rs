@@ -1,4 +1,4 @@
-//! The one network interface that a runtime has to do with: loopback.
+//! The network interfaces that a runtime has to do with: loopback, and those that are moved into a container.
 
 use std::os::fd::AsRawFd;
 
@@ -6,6 +6,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::Result;
 use crate::raw::check;
+
+mod device;
+mod message;
+mod route;
+
+pub use device::{MoveError, Moved, Moving, move_device, return_device};
+pub use route::{Address, Link, Route};
 
 /// Brings the loopback interface of the caller's network namespace up (`SIOCSIFFLAGS`, netdevice(7)).
 ///
