@@ -11,8 +11,10 @@ use cloison_tests::{Bundle, Output, Sandbox, host, json, only_for, receiver, ski
 /// Prints numbers, one after another.
 const COUNT: &str = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done";
 
-/// How often a container goes there and back.
-const ROUNDS: usize = 3;
+/// How often a container goes there and back: 3 times, or as often as `CLOISON_CHECKPOINT_ROUNDS` says.
+fn rounds() -> usize {
+    std::env::var("CLOISON_CHECKPOINT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
+}
 
 macro_rules! needs_criu {
     () => {
@@ -97,7 +99,7 @@ fn a_counter_that_goes_to_disk_and_back_misses_no_number() {
     let bundle = sandbox.busybox(COUNT).mount("tmpfs", "tmpfs", "/tmp", &[]);
     let bundle = bundle.mount("bind", sandbox.file("data", "bound"), "/etc/data", &["bind"]).writable();
     let mut piped = Piped::run(&sandbox, &bundle);
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         piped.count(10);
         piped.checkpoint(&images, &["--file-locks", "--manage-cgroups-mode", "soft"]).ok();
         assert!(!sandbox.root().join(&piped.id).exists(), "nothing is left of the container");
@@ -117,27 +119,121 @@ fn a_counter_that_goes_to_disk_and_back_misses_no_number() {
 }
 
 #[test]
-fn a_container_goes_on_after_a_dump_of_its_memory_and_after_one_that_leaves_it_running() {
+fn a_container_of_systemd_wakes_in_a_unit_of_its_own() {
+    needs_criu!();
+    skip_unless!(host::has_systemd(), "systemd does not run here");
+    let sandbox = Sandbox::new().with_systemd();
+    let images = sandbox.dir().join("images");
+    let bundle = sandbox.busybox(COUNT).writable();
+    let mut piped = Piped::run(&sandbox, &bundle);
+    piped.count(2);
+    piped.checkpoint(&images, &[]).ok();
+    piped.count(usize::MAX);
+    piped.restore(&images, &[]);
+    let cgroup = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let container = sandbox.container(&piped.id);
+    let scope = format!("{}.scope", piped.id);
+    assert!(cgroup(container.pid()).contains(&scope), "{}", cgroup(container.pid()));
+    container.exec(["true"]).ok();
+    piped.count(2);
+    piped.end();
+}
+
+#[test]
+fn what_has_changed_since_a_dump_of_the_memory_is_added_to_it() {
     needs_criu!();
     let sandbox = Sandbox::new();
-    let [parent, images] = ["parent", "images"].map(|name| sandbox.dir().join(name));
+    let bundle = sandbox.busybox(COUNT).writable();
+    let mut piped = Piped::run(&sandbox, &bundle);
+    for round in 0..rounds() {
+        let [parent, images] = ["parent", "images"].map(|name| sandbox.dir().join(format!("{name}{round}")));
+        piped.count(3);
+        let dumped = piped.checkpoint(&parent, &["--pre-dump"]);
+        // The first dump says whether this kernel can tell which pages are written to.
+        skip_if_missing(&dumped, "MemTrack");
+        if !dumped.status.success() {
+            piped.end();
+            return;
+        }
+        piped.count(3);
+        let parent = format!("../parent{round}");
+        piped.checkpoint(&images, &["--parent-path", &parent]).ok();
+        piped.count(usize::MAX);
+        piped.restore(&images, &[]);
+    }
+    piped.count(3);
+    piped.end();
+}
+
+#[test]
+fn a_container_goes_on_after_a_dump_that_leaves_it_running() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let images = sandbox.dir().join("images");
     let bundle = sandbox.busybox(COUNT).writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     piped.count(3);
-    let dumped = piped.checkpoint(&parent, &["--pre-dump"]);
-    // The first dump says whether this kernel can tell which pages are written to.
-    skip_if_missing(&dumped, "MemTrack");
-    if !dumped.status.success() {
-        piped.end();
-        return;
-    }
-    piped.count(3);
-    piped.checkpoint(&images, &["--parent-path", "../parent", "--leave-running"]).ok();
+    piped.checkpoint(&images, &["--leave-running"]).ok();
     piped.count(3);
     assert_eq!(sandbox.container(&piped.id).status(), "running");
     let wrong = piped.checkpoint(&images, &["--parent-path", "/parent"]);
     wrong.refused_saying(&["--parent-path", "relative"]);
     piped.end();
+}
+
+#[test]
+fn a_container_runs_before_its_memory_has_come() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox(COUNT).writable();
+    let mut piped = Piped::run(&sandbox, &bundle);
+    for round in 0..rounds() {
+        piped.count(3);
+        let images = sandbox.dir().join(format!("images{round}"));
+        let port = free_port();
+        // Goes on until the last page is with the other side.
+        let (mut ready, told) = std::io::pipe().unwrap();
+        let mut command = sandbox.command(["checkpoint", "--lazy-pages", "--image-path"]);
+        let server = format!("127.0.0.1:{port}");
+        command.arg(&images).args(["--page-server", &server, "--status-fd", "0", &piped.id]);
+        command.stdin(told).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut dump = command.spawn().unwrap();
+        drop(command);
+        let mut byte = [1];
+        if ready.read_exact(&mut byte).is_err() {
+            let mut error = String::new();
+            dump.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+            dump.wait().unwrap();
+            let missing = error.contains("missing features") && error.contains("LazyPages");
+            assert!(missing, "{error}");
+            cloison_tests::skip::report("CRIU has no LazyPages on this kernel");
+            piped.end();
+            return;
+        }
+        assert_eq!(byte, [0]);
+        let mut pages = Command::new("criu");
+        pages.args(["lazy-pages", "--page-server", "--address", "127.0.0.1", "--port"]);
+        pages.arg(port.to_string()).arg("--images-dir").arg(&images).arg("--work-dir").arg(&images);
+        let mut pages =
+            pages.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        cloison_tests::until("the server of pages listens", || images.join("lazy-pages.socket").exists());
+        // Another one: the first is there until its memory has gone.
+        let before = piped.reader.take();
+        piped.id = sandbox.new_id();
+        piped.restore(&images, &["--lazy-pages"]);
+        assert!(dump.wait().unwrap().success());
+        assert!(pages.wait().unwrap().success());
+        let after = std::mem::replace(&mut piped.reader, before);
+        piped.count(usize::MAX);
+        piped.reader = after;
+    }
+    piped.count(3);
+    piped.end();
+}
+
+/// A port of loopback that nobody listens at.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Says that a test ends early because CRIU lacks something on this kernel.
@@ -167,8 +263,7 @@ fn a_terminal_goes_to_the_console_socket_again() {
     };
     let mut command = sandbox.command(["run", "--detach", "--bundle"]);
     command.arg(bundle.dir());
-    let master = with_console(command, "first");
-    let mut terminal = BufReader::new(fs::File::from(master));
+    let mut terminal = BufReader::new(fs::File::from(with_console(command, "first")));
     let mut last = 0;
     let mut count = |terminal: &mut BufReader<fs::File>, how_many: usize| {
         for _ in 0..how_many {
@@ -182,14 +277,18 @@ fn a_terminal_goes_to_the_console_socket_again() {
             last = number;
         }
     };
-    count(&mut terminal, 5);
-    let mut command = sandbox.command(["checkpoint", "--image-path"]);
-    command.arg(&images).arg(&id);
-    sandbox.finish(command).ok();
-    count(&mut terminal, usize::MAX);
-    let mut command = sandbox.command(["restore", "--detach", "--bundle"]);
-    command.arg(bundle.dir()).arg("--image-path").arg(&images);
-    let mut terminal = BufReader::new(fs::File::from(with_console(command, "second")));
+    for round in 0..rounds() {
+        count(&mut terminal, 5);
+        let images = images.with_extension(round.to_string());
+        let mut command = sandbox.command(["checkpoint", "--image-path"]);
+        command.arg(&images).arg(&id);
+        sandbox.finish(command).ok();
+        count(&mut terminal, usize::MAX);
+        let mut command = sandbox.command(["restore", "--detach", "--bundle"]);
+        command.arg(bundle.dir()).arg("--image-path").arg(&images);
+        let master = with_console(command, &format!("socket{round}"));
+        terminal = BufReader::new(fs::File::from(master));
+    }
     count(&mut terminal, 5);
     sandbox.container(&id).end();
 }
@@ -204,7 +303,7 @@ fn a_connection_on_loopback_stays_open() {
         format!("sleep 100000 | nc -l -p 7777 & until ({COUNT}) | nc 127.0.0.1 7777; do sleep 1; done");
     let bundle = sandbox.busybox(&script).writable();
     let mut piped = Piped::run(&sandbox, &bundle);
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         piped.count(5);
         let images = images.with_extension(round.to_string());
         piped.checkpoint(&images, &["--tcp-established"]).ok();

@@ -143,6 +143,11 @@ impl FromInit {
         kernel.send(socket, &[MOUNTED], None)
     }
 
+    /// Tells that all is made. The init says it by the handshake of its launch.
+    pub fn send_ready(kernel: &dyn Kernel, socket: BorrowedFd<'_>) -> Result<(), Errno> {
+        kernel.send(socket, &[READY], None)
+    }
+
     /// Tells what has failed.
     pub fn send_failure(kernel: &dyn Kernel, socket: BorrowedFd<'_>, failure: &Failure) -> Result<(), Errno> {
         let mut bytes = vec![FAILED];
@@ -267,7 +272,7 @@ mod tests {
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Process(_))));
         FromInit::send_source(&Linux, theirs.as_fd(), 300, file.as_fd()).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Source(300, _))));
-        Linux.send(theirs.as_fd(), &[READY], None).unwrap();
+        FromInit::send_ready(&Linux, theirs.as_fd()).unwrap();
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::Ready)));
         drop(theirs);
         assert!(matches!(FromInit::receive(&Linux, ours.as_fd()), Ok(FromInit::End)));

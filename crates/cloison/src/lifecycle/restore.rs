@@ -85,6 +85,7 @@ fn awaken(birth: &mut Birth<'_>, images: &checkpoint::Options, wake: &Wake) -> R
     let work = images.work_path.as_deref().map(directory).transpose()?;
     let criu = Criu::start(&Linux, &setup)?;
     drop(stage);
+    birth.let_placeholder_go()?;
     for named in &names {
         criu.at_least(named.since, named.what)?;
     }

@@ -16,8 +16,10 @@ impl Birth<'_> {
         for step in std::mem::take(&mut self.plan.host) {
             match &step.action {
                 HostAction::MakeCgroup => self.make_cgroup()?,
-                HostAction::StartUnit(_) => {
-                    return Err(Error::Unsupported("restoring into a unit of systemd is"));
+                HostAction::StartUnit(start) => {
+                    self.start_placeholder()?;
+                    self.start_unit(start)?;
+                    self.place()?;
                 }
                 HostAction::DelegateCgroup(uid) => self.cgroup.cgroup().delegate(*uid)?,
                 HostAction::LimitResources(resources) => {
@@ -43,6 +45,14 @@ impl Birth<'_> {
         let init = (pid.as_raw_nonzero().get(), pidfd.as_fd());
         let mut hooks = self.restore_hooks.iter();
         hooks.try_for_each(|hook| hooks::run_at_creation(self.kernel, hook, init, &self.hook_outputs))
+    }
+
+    /// CRIU is in the cgroup, and whoever has kept a unit's until then goes.
+    pub(in crate::lifecycle) fn let_placeholder_go(&mut self) -> Result<(), Error> {
+        let Some(FirstBorn { pidfd, channel, .. }) = self.init.take() else { return Ok(()) };
+        drop(channel);
+        let ended = self.kernel.wait_pidfd(pidfd.as_fd());
+        ended.map(drop).doing("waiting for the end of the unit's first process")
     }
 
     /// Takes what CRIU has restored.

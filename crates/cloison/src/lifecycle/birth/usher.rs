@@ -4,14 +4,18 @@
 //! complete, the usher starts the init, which thereby is born in its cgroups, as everywhere else, and goes. Were the init itself put into
 //! the unit, all that it does would have to wait for systemd, and a user could not be born outside of what systemd has handed to
 //! that user.
+//!
+//! Where CRIU is to restore a container, the process in the unit is but a placeholder: CRIU enters the cgroup by itself, and the
+//! placeholder goes.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use cloison_cgroup::{Record, Systemd};
 use cloison_linux::namespace::NamespaceFlags;
+use cloison_linux::process::{CloneRequest, Fork};
 use cloison_linux::{Errno, Kernel};
 
-use super::{Begin, Birth, Error, HostAction};
+use super::{Begin, Birth, Error, FirstBorn, HostAction};
 use crate::init::channel::{Failure, FromInit, ToInit};
 use crate::lifecycle::error::Doing as _;
 use crate::plan::StartUnit;
@@ -57,9 +61,42 @@ impl Birth<'_> {
 
     /// Has the usher start the init.
     pub(super) fn have_it_born(&mut self) -> Result<(), Error> {
-        let told = ToInit::Placed.send(self.kernel, self.first_born()?.channel()?);
-        self.unless_the_init_died(told.doing("telling the unit's first process that it is complete"))?;
+        self.tell_it_is_complete()?;
         self.adopt()
+    }
+
+    fn tell_it_is_complete(&self) -> Result<(), Error> {
+        let told = ToInit::Placed.send(self.kernel, self.first_born()?.channel()?);
+        self.unless_the_init_died(told.doing("telling the unit's first process that it is complete"))
+    }
+
+    /// Starts the placeholder.
+    pub(super) fn start_placeholder(&mut self) -> Result<(), Error> {
+        let Record::Systemd(unit) = self.cgroup.clone() else { return Err(Error::Protocol) };
+        self.make_cgroup()?;
+        let (ours, theirs) =
+            self.kernel.socketpair().doing("making a socket for the unit's first process")?;
+        let request = CloneRequest { namespaces: NamespaceFlags::empty(), cgroup: None, as_sibling: false };
+        match self.kernel.clone3(&request).doing("starting the unit's first process")? {
+            Fork::Child => {
+                drop(ours);
+                if let Some(container) = self.container.take() {
+                    container.leave_to_parent();
+                }
+                wait_in(self.kernel, &unit, theirs.as_fd());
+                hold_place(self.kernel, theirs.as_fd())
+            }
+            Fork::Parent { pid, pidfd } => {
+                self.init = Some(FirstBorn { pid, pidfd, channel: Some(ours) });
+                Ok(())
+            }
+        }
+    }
+
+    /// Has the placeholder enter what systemd has not put it into.
+    pub(super) fn place(&mut self) -> Result<(), Error> {
+        self.tell_it_is_complete()?;
+        self.wait_until_ready(&[])
     }
 }
 
@@ -92,4 +129,10 @@ pub(super) fn wait_in(kernel: &dyn Kernel, unit: &Systemd, channel: BorrowedFd<'
         log::debug!("nobody to tell that {failure}: {errno}");
     }
     std::process::exit(1)
+}
+
+/// What the placeholder does from then on: it says that it is there, and goes with the runtime's end of the socket.
+fn hold_place(kernel: &dyn Kernel, channel: BorrowedFd<'_>) -> ! {
+    let held = FromInit::send_ready(kernel, channel).and_then(|()| ToInit::receive(kernel, channel));
+    std::process::exit(i32::from(held.is_err()))
 }
