@@ -30,6 +30,7 @@ fuzz_target!(|input: (u8, &[u8])| {
         own_cgroup: machine & 16 != 0,
         privileged: machine & 32 != 0,
         kcore: machine & 1 != 0,
+        resctrl: None,
         ..HostFacts::default()
     };
     match Plan::new(&spec, &options, &facts) {

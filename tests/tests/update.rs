@@ -277,18 +277,6 @@ fn unified_files_are_updated_on_v2() {
 }
 
 #[test]
-fn intel_rdt_is_refused_by_name() {
-    only_for!(Cloison, "runc says whether the machine has it");
-    let sandbox = Sandbox::new();
-    let container = sandbox.sleeper().start();
-    for option in ["--l3-cache-schema", "--mem-bw-schema"] {
-        update(&sandbox, &container, &[option, "L3:0=f"]).refused_saying(&[option, "not supported"]);
-        update(&sandbox, &container, &[option, ""]).ok();
-    }
-    container.end();
-}
-
-#[test]
 fn options_that_make_no_sense_are_usage_errors() {
     only_for!(Cloison, "runc says it differently");
     let sandbox = Sandbox::new();

@@ -152,7 +152,7 @@ pub fn features() -> Features {
             seccomp: filters(),
             apparmor: YES,
             selinux: YES,
-            intel_rdt: IntelRdt { enabled: false, schemata: false, monitoring: false },
+            intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
             memory_policy: MemoryPolicy {
                 modes: sorted(MemoryPolicyMode::ALL.iter().map(|mode| mode.as_str())),
                 flags: sorted(MemoryPolicyFlag::ALL.iter().map(|flag| flag.as_str())),

@@ -44,6 +44,7 @@
 //! | [`lifecycle`] | the host's side: one file a verb |
 //! | [`init`] | the container's side: from `clone3` to `execve` |
 //! | [`hook`] | running a hook, and judging its end |
+//! | [`resctrl`] | shares of caches and memory bandwidth |
 //! | [`state`] | the directory of one container |
 //! | [`checkpoint`] | checkpoint and restore, by CRIU |
 //! | [`console`] | the caller's terminal in a foreground `run` |
@@ -65,6 +66,7 @@ pub mod lifecycle;
 pub mod monitor;
 pub mod notify;
 pub mod plan;
+pub mod resctrl;
 pub mod signal;
 pub mod spec;
 pub mod state;

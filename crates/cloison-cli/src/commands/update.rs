@@ -80,10 +80,10 @@ pub(crate) struct Update {
     /// Greatest number of tasks; -1 for no limit
     #[arg(long, value_name = "COUNT", allow_hyphen_values = true, value_parser = number::<i64>)]
     pids_limit: Option<Given<i64>>,
-    /// Shares of the level 3 cache (Intel RDT); refused by this version
+    /// Shares of the level 3 cache (Intel RDT), like L3:0=f0;1=f
     #[arg(long, value_name = "SCHEMA")]
     l3_cache_schema: Option<String>,
-    /// Memory bandwidth (Intel RDT); refused by this version
+    /// Memory bandwidth (Intel RDT), like MB:0=20;1=70
     #[arg(long, value_name = "SCHEMA")]
     mem_bw_schema: Option<String>,
 }
@@ -96,13 +96,6 @@ impl Update {
     /// Changes the limits.
     pub(crate) fn run(self, runtime: &Runtime) -> Result<ExitCode, Error> {
         let id = ContainerId::parse(&self.id)?;
-        let is_given = |schema: &Option<String>| schema.as_deref().is_some_and(|schema| !schema.is_empty());
-        if is_given(&self.l3_cache_schema) {
-            return Err(lifecycle::Error::Unsupported("--l3-cache-schema (Intel RDT) is").into());
-        }
-        if is_given(&self.mem_bw_schema) {
-            return Err(lifecycle::Error::Unsupported("--mem-bw-schema (Intel RDT) is").into());
-        }
         let change = match given(self.resources.clone()) {
             Some(file) => {
                 if self.options() != Resources::default() {
@@ -115,8 +108,14 @@ impl Update {
         if change.memory.kernel.is_some() || change.memory.kernel_tcp.is_some() {
             log::warn!("Kernel memory settings are ignored");
         }
-        lifecycle::update(runtime, &id, &change)?;
+        lifecycle::update(runtime, &id, &change, &self.shares())?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Lines of `schemata`, the cache first. Unlike limits, they count beside `--resources`, which has no place for them.
+    fn shares(&self) -> Vec<String> {
+        let lines = [&self.l3_cache_schema, &self.mem_bw_schema];
+        lines.into_iter().flatten().filter(|line| !line.is_empty()).cloned().collect()
     }
 
     /// What the options say.

@@ -17,13 +17,14 @@ use super::delete::destroy;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
 use super::net_devices::MovedDevices;
-use super::{Error, Runtime, device_rules, hooks, id_maps, preserved, sources, start};
+use super::{Error, Runtime, device_rules, hooks, id_maps, preserved, resctrl, sources, start};
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::monitor::Ends;
 use crate::plan::Plan;
 use crate::plan::action::{HostAction, IdMapping};
 use crate::plan::hooks::Hook;
+use crate::resctrl::Request;
 use crate::state::{Container, Init, State, Status, Store};
 
 mod borrowed;
@@ -201,6 +202,11 @@ impl<'k> Birth<'k> {
                     let moved = self.net_devices.take(self.kernel, device, init, &origin);
                     self.unless_the_init_died(moved)?;
                 }
+                HostAction::JoinResctrl(request) => {
+                    let init = self.first_born()?.pid.as_raw_nonzero().get();
+                    self.make_resctrl(request)?;
+                    resctrl::join(&self.state, init)?;
+                }
                 HostAction::OomScoreAdj(score) => {
                     let written = self.write_proc("oom_score_adj", score.to_string().as_bytes());
                     self.unless_the_init_died(written)?;
@@ -244,6 +250,12 @@ impl<'k> Birth<'k> {
             return self.make_cgroup();
         }
         Ok(())
+    }
+
+    /// Makes the class of service; where that fails, what is there is not the container's.
+    fn make_resctrl(&mut self, request: &Request) -> Result<(), Error> {
+        let container = self.container.as_ref().ok_or(Error::NotRunning)?;
+        resctrl::make(container, &mut self.state, request)
     }
 
     /// Where this fails the cgroup is not ours, and undoing must not touch what lives in it.

@@ -7,7 +7,7 @@ use cloison_cgroup::{CgroupPath, Layout, Record, Resources, Systemd, Unit};
 use cloison_linux::Resource;
 
 use super::device_rules::is_root_of_the_machine;
-use super::{CgroupDriver, CreateOptions, Error, Runtime, preserved, rootless};
+use super::{CgroupDriver, CreateOptions, Error, Runtime, preserved, resctrl, rootless};
 use crate::monitor::Ends;
 use crate::notify;
 use crate::plan::labels::Modules;
@@ -110,6 +110,7 @@ impl Conception {
             },
             device_rules: None,
             cgroup: cgroup.clone(),
+            resctrl: None,
             own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
             no_new_keyring: options.no_new_keyring,
             hooks: LaterHooks {
@@ -135,6 +136,7 @@ pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts 
         },
         cgroups: view(layout, &cgroup.directories()),
         modules: Modules::of_the_machine(spec),
+        resctrl: spec.linux.intel_rdt.as_ref().and_then(|_| resctrl::facts()),
         kcore: Path::new("/proc/kcore").exists(),
         privileged: rustix::process::geteuid().is_root(),
         groups_denied: false,

@@ -9,7 +9,7 @@ use rustix::process::getpid;
 
 use super::first_process::{FirstProcess, kernel_signal};
 use super::kill::let_die;
-use super::{Error, Runtime, hooks, store_with};
+use super::{Error, Runtime, hooks, resctrl, store_with};
 use crate::id::ContainerId;
 use crate::signal::Signal;
 use crate::state::{Container, State, Status, Store};
@@ -63,6 +63,7 @@ pub(super) fn destroy(container: Container, state: &State) -> Result<(), Error> 
         log::debug!("what cannot be killed stops the removal of the cgroup: {error}");
     }
     cgroup.remove()?;
+    resctrl::remove(state)?;
     let hooks = hooks::poststop(&container, state);
     end_monitor(state)?;
     container.remove()?;

@@ -77,6 +77,22 @@ pub enum Error {
         /// What the kernel says.
         errno: Errno,
     },
+    /// The container's class of service could not be made, joined, changed or removed.
+    #[error(transparent)]
+    Resctrl(#[from] crate::resctrl::Error),
+    /// There are no classes of service.
+    #[error(
+        "Intel RDT is not enabled: no resctrl file system is mounted (`mount -t resctrl resctrl /sys/fs/resctrl`)"
+    )]
+    NoResctrl,
+    /// The machine does not share this out. The first words are those of `runc`.
+    #[error("Intel RDT: {field} is asked for, and the resctrl file system has no info/{name}")]
+    NoShares {
+        /// The field of `linux.intelRdt`.
+        field: &'static str,
+        /// The resource.
+        name: &'static str,
+    },
     /// A network device did not get into the container.
     #[error("moving the network device {device}: {}{why}", Text(*errno))]
     NetDevice {

@@ -13,6 +13,7 @@ use super::error::Doing as _;
 use super::first_process::FirstProcess;
 use super::{Error, Runtime, store_with};
 use crate::id::ContainerId;
+use crate::resctrl;
 use crate::state::{State, Status};
 
 pub use shape::EventLine;
@@ -21,18 +22,34 @@ pub use shape::EventLine;
 #[derive(Debug)]
 pub enum Event {
     /// What it uses.
-    Stats(Box<Stats>),
+    Stats(Box<Usage>),
     /// It has run out of memory.
     Oom,
+}
+
+/// What a container uses.
+#[derive(Debug, Default)]
+pub struct Usage {
+    /// By its cgroup.
+    pub cgroup: Stats,
+    /// By its class of service; empty if it has none.
+    pub resctrl: resctrl::Usage,
+}
+
+impl Usage {
+    fn of(state: &State) -> Result<Self, Error> {
+        let cgroup = state.cgroup.cgroup().stats(Subjects::all())?;
+        Ok(Self { cgroup, resctrl: super::resctrl::usage(state)?.unwrap_or_default() })
+    }
 }
 
 /// What a container uses now.
 ///
 /// # Errors
 /// [`Error::NotRunningById`] for a container that has stopped; the cgroup's files cannot be read.
-pub fn usage(runtime: &Runtime, id: &ContainerId) -> Result<Stats, Error> {
+pub fn usage(runtime: &Runtime, id: &ContainerId) -> Result<Usage, Error> {
     let (state, _) = alive(runtime, id)?;
-    Ok(state.cgroup.cgroup().stats(Subjects::all())?)
+    Usage::of(&state)
 }
 
 /// Tells what a container uses after each `interval`, and at once when it runs out of memory, until it ends or `tell` has enough.
@@ -68,7 +85,7 @@ pub fn events(
         }
         if next.is_some_and(|next| Instant::now() >= next) {
             next = Instant::now().checked_add(interval);
-            match cgroup.stats(Subjects::all()) {
+            match Usage::of(&state) {
                 // Without its processes, the files may be those of a cgroup that is on its way out.
                 _ if process.wait(Duration::ZERO)? => {}
                 Ok(usage) => {

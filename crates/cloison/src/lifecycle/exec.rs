@@ -16,7 +16,7 @@ pub(super) mod hook;
 use super::error::Doing as _;
 use super::first_process::{FirstProcess, ends_within};
 use super::listener::{self, Filtered};
-use super::{Error, Runtime, console, foreground, pid_file, preserved, store_with};
+use super::{Error, Runtime, console, foreground, pid_file, preserved, resctrl, store_with};
 use crate::console::Relay;
 use crate::id::ContainerId;
 use crate::init::channel::{Failure, FromInit, ToInit};
@@ -175,6 +175,7 @@ impl Admission {
         kernel: &'k dyn Kernel,
         streams: &dyn Fn() -> Result<(), Errno>,
     ) -> Result<Newcomer<'k>, Error> {
+        let mut newcomer = None;
         for step in &self.plan.host {
             match &step.action {
                 ExecAction::Hide => {
@@ -188,12 +189,17 @@ impl Admission {
                 }
                 ExecAction::EnterForChildren(kinds) => self.enter_for_children(kernel, *kinds)?,
                 ExecAction::Clone { by_go_between } => {
-                    return self.clone_process(kernel, *by_go_between, streams);
+                    newcomer = Some(self.clone_process(kernel, *by_go_between, streams)?);
+                }
+                ExecAction::JoinResctrl(_) => {
+                    if let Some((pid, _)) = newcomer.as_ref().and_then(|newcomer| newcomer.process.as_ref()) {
+                        resctrl::join(&self.state, pid.as_raw_nonzero().get())?;
+                    }
                 }
                 ExecAction::Await => {}
             }
         }
-        Err(Error::Protocol)
+        newcomer.ok_or(Error::Protocol)
     }
 
     /// Not given back: there are no other children, and the runtime itself stays where it is.
@@ -327,6 +333,7 @@ fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
         groups_denied: groups_denied(state),
         joins_cgroup: matches!(state.cgroup.directories(), Record::Legacy(_)),
         no_new_keyring: state.no_new_keyring,
+        resctrl: state.resctrl.as_ref().map(|group| group.class.clone()),
         activation: preserved::socket_activation(),
         limits: resources
             .into_iter()

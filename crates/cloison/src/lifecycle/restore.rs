@@ -124,7 +124,7 @@ fn awaken(birth: &mut Birth<'_>, images: &checkpoint::Options, wake: &Wake) -> R
         Ok(())
     });
     match born {
-        Some(born) => birth.take(born, terminal),
+        Some(born) => birth.take(born, terminal)?,
         None if restored.is_ok() => {
             return Err(checkpoint::Error::Protocol("no process was restored".to_owned()).into());
         }

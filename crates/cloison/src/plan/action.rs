@@ -14,6 +14,7 @@ use super::hooks::{Hook, Outputs};
 use super::labels::ExecLabel;
 use super::landlock::Ruleset;
 use super::mount_options::{Attributes, MountOptions};
+use crate::resctrl;
 
 /// Where in `config.json` a step comes from: a JSON pointer (RFC 6901), or what rule of ours asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +140,8 @@ pub enum HostAction {
     },
     /// Moves a network device from the runtime's network namespace into the container's.
     MoveNetDevice(NetDevice),
+    /// Puts the init into a class of service of the resctrl file system, which is made where it is not there.
+    JoinResctrl(Box<resctrl::Request>),
     /// Writes `/proc/PID/oom_score_adj` (proc(5)).
     OomScoreAdj(i32),
     /// Raises the hard limit of the init, which only the host's side may; the init sets the exact values itself.
@@ -219,6 +222,7 @@ impl fmt::Display for HostAction {
                 write!(f, "id maps: uids {}, gids {}", Maps(uids), Maps(gids))
             }
             Self::MoveNetDevice(device) => device.fmt(f),
+            Self::JoinResctrl(request) => request.fmt(f),
             Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
             Self::OpenHookOutputs(outputs) => write!(f, "open files for the output of hooks: {outputs}"),

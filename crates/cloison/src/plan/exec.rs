@@ -6,6 +6,7 @@
 
 use std::ffi::CString;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Resource, Rlimit};
@@ -13,7 +14,7 @@ use cloison_linux::{Resource, Rlimit};
 use super::action::{Action, Origin, Step};
 use super::hooks::{Environment, Hook};
 use super::namespaces::Namespaces;
-use super::{Options, Program, Steps, labels, landlock, process, session_keyring_name, unsupported};
+use super::{Options, Program, Steps, labels, landlock, process, session_keyring_name};
 use crate::id::ContainerId;
 use crate::spec::{CpuAffinity, Problem, Process, Spec};
 
@@ -30,6 +31,8 @@ pub struct ExecFacts {
     pub groups_denied: bool,
     /// The container's cgroup is one that a process has to write itself into (v1).
     pub joins_cgroup: bool,
+    /// The container's class of service in the resctrl file system.
+    pub resctrl: Option<PathBuf>,
     /// The container's first process has no session keyring of its own.
     pub no_new_keyring: bool,
     /// How many descriptors of a service manager the process gets.
@@ -68,6 +71,8 @@ pub enum ExecAction {
         /// The child enters the namespaces first, and then gives birth to the process as another child of the runtime's.
         by_go_between: bool,
     },
+    /// Puts the process into the container's class of service.
+    JoinResctrl(PathBuf),
     /// Waits until the process needs nothing more to be done before its program.
     Await,
 }
@@ -84,6 +89,7 @@ impl fmt::Display for ExecAction {
             Self::Clone { by_go_between: true } => {
                 f.write_str("start the process in the container's cgroup, by a go-between")
             }
+            Self::JoinResctrl(class) => write!(f, "join the resctrl class {}", class.display()),
             Self::Await => f.write_str("wait until the process is ready"),
         }
     }
@@ -149,8 +155,9 @@ impl ExecPlan {
             asked.flags.env.push(format!("LISTEN_FDS={}", facts.activation));
         }
         spec.process = asked.process(&spec.process)?;
-        let refused = unsupported::check(&spec).into_iter().chain(labels::refused(&spec, facts.modules));
-        let refused: Vec<_> = refused.filter(|problem| problem.pointer.starts_with("/process")).collect();
+        let refused = labels::refused(&spec, facts.modules);
+        let refused: Vec<_> =
+            refused.into_iter().filter(|problem| problem.pointer.starts_with("/process")).collect();
         if !refused.is_empty() {
             return Err(Refusal::Problems(refused));
         }
@@ -178,7 +185,7 @@ impl ExecPlan {
         let mut newcomer = newcomer_side(&spec, id, facts, &namespaces, by_go_between);
         landlock::restrict(landlock, &mut newcomer);
         Ok(Self {
-            host: host_side(&spec.process, &namespaces, by_go_between),
+            host: host_side(&spec.process, &namespaces, by_go_between, facts.resctrl.as_deref()),
             newcomer: newcomer.0,
             program,
             terminal: spec.process.terminal,
@@ -225,7 +232,7 @@ impl ExecPlan {
         if !is_caught {
             newcomer.retain(|step| !matches!(step.action, Action::OwnStreams(_)));
         }
-        let host = host_side(&spec.process, &namespaces, by_go_between);
+        let host = host_side(&spec.process, &namespaces, by_go_between, facts.resctrl.as_deref());
         Ok(Self { host, newcomer, program, terminal: false })
     }
 }
@@ -241,7 +248,12 @@ impl fmt::Display for ExecPlan {
     }
 }
 
-fn host_side(process: &Process, namespaces: &Namespaces, by_go_between: bool) -> Vec<Step<ExecAction>> {
+fn host_side(
+    process: &Process,
+    namespaces: &Namespaces,
+    by_go_between: bool,
+    resctrl: Option<&Path>,
+) -> Vec<Step<ExecAction>> {
     let mut steps = Steps(Vec::with_capacity(5));
     steps.push(ExecAction::Hide, "runtime");
     if let Some(cpus) = &process.exec_cpu_affinity.initial {
@@ -252,6 +264,9 @@ fn host_side(process: &Process, namespaces: &Namespaces, by_go_between: bool) ->
         steps.push(ExecAction::EnterForChildren(NamespaceFlags::PID), origin);
     }
     steps.push(ExecAction::Clone { by_go_between }, "exec");
+    if let Some(class) = resctrl {
+        steps.push(ExecAction::JoinResctrl(class.to_owned()), "/linux/intelRdt");
+    }
     steps.push(ExecAction::Await, "exec");
     steps.0
 }

@@ -18,7 +18,7 @@
 //! | [`landlock`] | what an annotation lets the program do to files and ports |
 //! | [`seccomp`] | the filter of system calls |
 //! | [`process`] | limits, credentials, capabilities and the program |
-//! | [`unsupported`] | what is refused by name, because it is not built yet |
+//! | [`unsupported`] | what is refused by name, because this machine cannot do it |
 
 use std::ffi::CString;
 use std::fmt;
@@ -28,6 +28,7 @@ use cloison_cgroup::{Property, Unit};
 use cloison_linux::namespace::NamespaceFlags;
 
 use crate::id::ContainerId;
+use crate::resctrl;
 use crate::spec::{Problem, Process, Spec};
 
 pub mod action;
@@ -81,10 +82,21 @@ pub struct HostFacts {
     pub modules: labels::Modules,
     /// The container's processes may not leave or join groups (`/proc/PID/setgroups`).
     pub groups_denied: bool,
+    /// What the resctrl file system shares out, if it is mounted; not looked for unless the configuration asks.
+    pub resctrl: Option<ResctrlFacts>,
     /// `/proc/kcore` exists (`CONFIG_PROC_KCORE`).
     pub kcore: bool,
     /// The runtime's own hard limits, by resource, as far as the configuration sets limits.
     pub hard_limits: Vec<(rustix::process::Resource, u64)>,
+}
+
+/// What the resctrl file system shares out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResctrlFacts {
+    /// The level 3 cache (`info/L3`).
+    pub cache: bool,
+    /// Memory bandwidth (`info/MB`).
+    pub bandwidth: bool,
 }
 
 /// The cgroup hierarchies of the host.
@@ -128,7 +140,7 @@ impl Plan {
     /// Everything in the configuration that is not built yet, each by its JSON pointer.
     pub fn new(spec: &Spec, options: &Options, facts: &HostFacts) -> Result<Self, Vec<Problem>> {
         let mut warnings = spec.warnings();
-        let mut refused = unsupported::check(spec);
+        let mut refused = unsupported::check(spec, facts);
         refused.extend(hooks::refused(spec));
         refused.extend(labels::refused(spec, facts.modules));
         let mut program = Program::of(spec, options);
@@ -248,6 +260,10 @@ fn host_side(
         steps.push(HostAction::WriteIdMaps { uids, gids }, "/linux/uidMappings");
     }
     namespaces.move_devices(spec, &mut steps);
+    if let Some(settings) = &spec.linux.intel_rdt {
+        let request = resctrl::Request::of(settings);
+        steps.push(HostAction::JoinResctrl(Box::new(request)), "/linux/intelRdt");
+    }
     if let Some(score) = spec.process.oom_score_adj {
         steps.push(HostAction::OomScoreAdj(score), "/process/oomScoreAdj");
     }

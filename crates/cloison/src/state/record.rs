@@ -46,6 +46,9 @@ pub struct State {
     /// `linux.resources.devices` as `update` set it last, instead of what `config.json` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_rules: Option<Vec<crate::spec::DeviceRule>>,
+    /// The container's class of service in the resctrl file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<crate::resctrl::Group>,
     /// The container has a pid namespace of its own, so that its processes end with its first one (`pid_namespaces(7)`).
     pub own_pid_namespace: bool,
     /// The first process kept its caller's session keyring, so that there is none of the container's to join.

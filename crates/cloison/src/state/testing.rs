@@ -91,6 +91,7 @@ pub(crate) fn a_state(name: &str) -> State {
         cgroup: cloison_cgroup::Record::disabled(),
         resources: cloison_cgroup::Resources::default(),
         device_rules: None,
+        resctrl: None,
         own_pid_namespace: true,
         no_new_keyring: false,
         hooks: LaterHooks::default(),

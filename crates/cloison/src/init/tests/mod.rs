@@ -57,6 +57,7 @@ fn plan_with(spec: &Spec, modules: Modules) -> Plan {
         privileged: true,
         groups_denied: false,
         kcore: true,
+        resctrl: None,
         hard_limits: Vec::new(),
     };
     Plan::new(spec, &options, &facts).unwrap()

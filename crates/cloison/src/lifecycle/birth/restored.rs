@@ -7,7 +7,7 @@ use cloison_linux::{Pid, process};
 use super::{Birth, FirstBorn};
 use crate::hook::OpenOutputs;
 use crate::lifecycle::error::Doing as _;
-use crate::lifecycle::{Error, device_rules, hooks, limits};
+use crate::lifecycle::{Error, device_rules, hooks, limits, resctrl};
 use crate::plan::action::HostAction;
 
 impl Birth<'_> {
@@ -29,6 +29,7 @@ impl Birth<'_> {
                 HostAction::OpenHookOutputs(outputs) => {
                     self.hook_outputs = OpenOutputs::open(self.kernel, outputs)?;
                 }
+                HostAction::JoinResctrl(request) => self.make_resctrl(request)?,
                 HostAction::Hook(hook) => self.restore_hooks.push((**hook).clone()),
                 _ => log::debug!("left to CRIU: {step}"),
             }
@@ -56,9 +57,18 @@ impl Birth<'_> {
     }
 
     /// Takes what CRIU has restored.
-    pub(in crate::lifecycle) fn take(&mut self, init: FirstBorn, terminal: Option<OwnedFd>) {
+    ///
+    /// # Errors
+    /// Its processes do not get into the container's class of service.
+    pub(in crate::lifecycle) fn take(
+        &mut self,
+        init: FirstBorn,
+        terminal: Option<OwnedFd>,
+    ) -> Result<(), Error> {
+        let first = init.pid.as_raw_nonzero().get();
         (self.init, self.terminal) = (Some(init), terminal);
         // The program goes on, and does not begin.
         (self.state.hooks.start_container, self.state.hooks.poststart) = (false, false);
+        resctrl::join_all(&self.state, self.cgroup.cgroup(), first)
     }
 }

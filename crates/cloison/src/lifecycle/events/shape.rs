@@ -9,8 +9,9 @@ use cloison_cgroup::Stats;
 use cloison_cgroup::stats;
 use serde::{Serialize, Serializer};
 
-use super::Event;
+use super::{Event, Usage};
 use crate::id::ContainerId;
+use crate::resctrl;
 
 /// One line of `events`: `{"type":"stats","id":"c1","data":{…}}` or `{"type":"oom","id":"c1"}`.
 #[derive(Debug, Serialize)]
@@ -26,15 +27,15 @@ impl<'a> EventLine<'a> {
     #[must_use]
     pub fn new(id: &'a ContainerId, event: &'a Event) -> Self {
         match event {
-            Event::Stats(stats) => Self::of_stats(id, stats),
+            Event::Stats(usage) => Self::of_stats(id, usage),
             Event::Oom => Self { r#type: "oom", id: id.as_str(), data: None },
         }
     }
 
     /// The line of statistics.
     #[must_use]
-    pub fn of_stats(id: &'a ContainerId, stats: &'a Stats) -> Self {
-        Self { r#type: "stats", id: id.as_str(), data: Some(Data::new(stats)) }
+    pub fn of_stats(id: &'a ContainerId, usage: &'a Usage) -> Self {
+        Self { r#type: "stats", id: id.as_str(), data: Some(Data::new(&usage.cgroup, &usage.resctrl)) }
     }
 }
 
@@ -46,13 +47,10 @@ struct Data<'a> {
     pids: Pids,
     blkio: Blkio<'a>,
     hugetlb: BTreeMap<&'a str, Hugetlb>,
-    intel_rdt: Empty,
+    intel_rdt: &'a resctrl::Usage,
     /// Those of the days when the runtime made them itself: none.
     network_interfaces: (),
 }
-
-#[derive(Debug, Serialize)]
-struct Empty {}
 
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Cpu {
@@ -206,7 +204,7 @@ struct Hugetlb {
 }
 
 impl<'a> Data<'a> {
-    fn new(stats: &'a Stats) -> Self {
+    fn new(stats: &'a Stats, resctrl: &'a resctrl::Usage) -> Self {
         Self {
             cpu: cpu(&stats.cpu),
             cpuset: stats.cpuset.as_ref().map(cpuset).unwrap_or_default(),
@@ -214,7 +212,7 @@ impl<'a> Data<'a> {
             pids: pids(stats.pids),
             blkio: blkio(&stats.io),
             hugetlb: stats.hugetlb.iter().map(|(size, pages)| (size.as_str(), hugetlb(pages))).collect(),
-            intel_rdt: Empty {},
+            intel_rdt: resctrl,
             network_interfaces: (),
         }
     }
@@ -345,7 +343,8 @@ mod tests {
     use crate::state::testing::id;
 
     fn line(stats: &Stats) -> String {
-        serde_json::to_string(&EventLine::of_stats(&id("c1"), stats)).unwrap()
+        let usage = Usage { cgroup: stats.clone(), ..Usage::default() };
+        serde_json::to_string(&EventLine::of_stats(&id("c1"), &usage)).unwrap()
     }
 
     #[test]

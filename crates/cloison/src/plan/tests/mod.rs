@@ -75,6 +75,7 @@ fn facts() -> HostFacts {
         privileged: true,
         groups_denied: false,
         kcore: true,
+        resctrl: None,
         hard_limits: Vec::new(),
     }
 }

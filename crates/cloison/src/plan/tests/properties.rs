@@ -22,7 +22,7 @@ fn document(fixture: usize) -> Value {
     };
     strip(&mut spec, &["hooks"]);
     strip(&mut spec["process"], &["apparmorProfile", "selinuxLabel"]);
-    strip(&mut spec["linux"], &["seccomp", "mountLabel", "intelRdt"]);
+    strip(&mut spec["linux"], &["seccomp", "mountLabel"]);
     spec
 }
 
@@ -79,6 +79,7 @@ fn machine() -> impl Strategy<Value = HostFacts> {
             privileged,
             groups_denied: !privileged,
             kcore,
+            resctrl: Some(ResctrlFacts { cache: true, bandwidth: true }),
             hard_limits: vec![(cloison_linux::Resource::Core, 0)],
         }
     })
@@ -93,20 +94,26 @@ fn check_origins(plan: &Plan, document: &Value) {
     }
 }
 
+/// On a machine that has all that is asked for.
+fn plan_of_all(spec: &Spec) -> Plan {
+    let resctrl = Some(ResctrlFacts { cache: true, bandwidth: true });
+    plan_with(spec, &options(), &HostFacts { resctrl, ..facts() })
+}
+
 #[test]
 fn origins_are_places_in_the_configuration_or_the_runtimes_own() {
     for spec in [example(), example_with_user_namespace(), spec::example(true)] {
-        check_origins(&plan(&spec), &serde_json::to_value(&spec).unwrap());
+        check_origins(&plan_of_all(&spec), &serde_json::to_value(&spec).unwrap());
     }
     for document in (0..FIXTURES.len()).map(document) {
-        check_origins(&plan(&serde_json::from_value(document.clone()).unwrap()), &document);
+        check_origins(&plan_of_all(&serde_json::from_value(document.clone()).unwrap()), &document);
     }
     let mut spec = example();
     spec.linux.namespaces.clear();
     spec.linux.masked_paths.clear();
     spec.linux.readonly_paths.clear();
     spec.process.env.clear();
-    check_origins(&plan(&spec), &serde_json::to_value(&spec).unwrap());
+    check_origins(&plan_of_all(&spec), &serde_json::to_value(&spec).unwrap());
 }
 
 proptest! {

@@ -15,28 +15,61 @@ fn example_with(pointer: &str, text: &str) -> Spec {
     serde_json::from_value(spec).unwrap()
 }
 
-const REFUSED: [(&str, &str, &str); 1] = [("/linux/intelRdt", r#"{"closID": "a"}"#, "Intel RDT is")];
+/// What of Intel RDT is asked for, what the machine has of it, and the first words of the refusal.
+const REFUSED: [(&str, Option<ResctrlFacts>, &str, &str); 3] = [
+    (
+        r#"{"closID": "a"}"#,
+        None,
+        "/linux/intelRdt",
+        "intelRdt is specified in config, but Intel RDT is not enabled",
+    ),
+    (
+        r#"{"l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20"}"#,
+        Some(ResctrlFacts { cache: false, bandwidth: true }),
+        "/linux/intelRdt/l3CacheSchema",
+        "intelRdt.l3CacheSchema is specified in config, but Intel RDT/CAT is not enabled",
+    ),
+    (
+        r#"{"l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20"}"#,
+        Some(ResctrlFacts { cache: true, bandwidth: false }),
+        "/linux/intelRdt/memBwSchema",
+        "intelRdt.memBwSchema is specified in config, but Intel RDT/MBA is not enabled",
+    ),
+];
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_its_name_alone() {
-    for (pointer, text, what) in REFUSED {
-        let problems = Plan::new(&example_with(pointer, text), &options(), &facts()).unwrap_err();
+fn what_the_machine_does_not_have_is_refused_by_its_name_alone() {
+    for (text, resctrl, pointer, words) in REFUSED {
+        let facts = HostFacts { resctrl, ..facts() };
+        let problems = Plan::new(&example_with("/linux/intelRdt", text), &options(), &facts).unwrap_err();
         let [problem] = &problems[..] else { panic!("{pointer}: {problems:?}") };
         assert_eq!(problem.pointer, pointer);
-        assert_eq!(problem.message, format!("{what} not supported by this version of cloison"));
+        assert!(problem.message.starts_with(words), "{problem}");
     }
+}
+
+#[test]
+fn shares_are_asked_for_in_the_order_of_the_specification() {
+    let facts = HostFacts { resctrl: Some(ResctrlFacts { cache: true, bandwidth: true }), ..facts() };
+    let text = r#"{"closID": "gold", "schemata": ["L2:0=1"], "memBwSchema": "MB:0=20", "l3CacheSchema": "L3:0=f",
+        "enableMonitoring": true}"#;
+    let plan = Plan::new(&example_with("/linux/intelRdt", text), &options(), &facts).unwrap();
+    let lines = host(&plan);
+    let at = lines.iter().position(|line| line.starts_with("start the init")).unwrap();
+    assert_eq!(
+        lines[at + 1],
+        "join the resctrl class gold with L3:0=f MB:0=20 L2:0=1, monitored  [/linux/intelRdt]"
+    );
 }
 
 #[test]
 fn all_that_is_refused_is_told_at_once() {
     let whole: Spec = serde_json::from_str(include_str!("../../spec/tests/fixtures/whole.json")).unwrap();
     let problems = Plan::new(&whole, &options(), &facts()).unwrap_err();
-    for (pointer, ..) in REFUSED {
-        assert_eq!(problems.iter().filter(|problem| problem.pointer == pointer).count(), 1, "{pointer}");
-    }
+    assert_eq!(problems.iter().filter(|problem| problem.pointer == "/linux/intelRdt").count(), 1);
     let others = problems.iter().filter(|problem| problem.pointer.starts_with("/linux/seccomp"));
     assert_eq!(others.count(), 1, "a flag that needs a listener");
-    assert_eq!(problems.len(), REFUSED.len() + 1 + 3, "labels, which this machine does not have");
+    assert_eq!(problems.len(), 1 + 1 + 3, "labels, which this machine does not have");
 }
 
 #[test]

@@ -76,6 +76,16 @@ fn is_interface_name(name: &str) -> bool {
 
 /// The class is the name of a directory, or `/` for the default one.
 fn intel_rdt(settings: &IntelRdt, check: &mut Check<'_>) {
+    let named = [("l3CacheSchema", &settings.l3_cache_schema), ("memBwSchema", &settings.mem_bw_schema)];
+    let named = named.into_iter().filter_map(|(name, line)| Some((name.to_owned(), line.as_ref()?)));
+    let listed = settings.schemata.iter().enumerate().map(|(at, line)| (format!("schemata/{at}"), line));
+    for (place, line) in named.chain(listed) {
+        let begins = place != "memBwSchema" || line.starts_with("MB:");
+        if line.contains('\n') || !begins {
+            let expected = if begins { "one line" } else { "MB:…" };
+            check.problem(format!("/linux/intelRdt/{place}"), format!("found {line:?}, expected {expected}"));
+        }
+    }
     let Some(class) = &settings.clos_id else { return };
     if matches!(class.as_str(), "." | "..") || (class != "/" && class.contains('/')) {
         check.problem(

@@ -55,6 +55,21 @@ fn a_cache_class_is_a_name_or_the_root() {
 }
 
 #[test]
+fn shares_are_single_lines() {
+    let at = "/linux/intelRdt";
+    for (field, line) in
+        [("l3CacheSchema", "L3:0=f\nMB:0=1"), ("memBwSchema", "MB:0=1\n"), ("memBwSchema", "L3:0=f")]
+    {
+        refuses(&with(at, json!({field: line})), &format!("{at}/{field}"), "expected");
+    }
+    refuses(&with(at, json!({"schemata": ["L3:0=f", "MB:0=1\n"]})), &format!("{at}/schemata/1"), "one line");
+    accepts(&with(
+        at,
+        json!({"schemata": ["L2:0=f"], "l3CacheSchema": "L3CODE:0=f", "memBwSchema": "MB:0=1"}),
+    ));
+}
+
+#[test]
 fn a_memory_policy_has_nodes_where_its_mode_needs_them() {
     let at = "/linux/memoryPolicy";
     for good in [
