@@ -1,9 +1,11 @@
 //! Profiles and labels of security modules: in force where the kernel has the module, refused by name where not.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
-use cloison_tests::{Sandbox, only_for, skip_unless};
+use cloison_tests::{Bundle, Container, Rootfs, Sandbox, only_for, skip_unless};
 
 fn has_apparmor() -> bool {
     fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|on| on.starts_with(b"Y"))
@@ -126,4 +128,147 @@ fn selinux_label_holds_for_the_program() {
     let sandbox = Sandbox::new();
     let output = sandbox.busybox(CONFINEMENT).set("/process/selinuxLabel", own).run();
     assert_eq!(output.ok().trim_end_matches(['\0', '\n']), own);
+}
+
+/// Where a label is written to, as a process finds it in `/proc`.
+const ATTRIBUTES: [&str; 3] = ["exec", "apparmor/exec", "selinux/exec"];
+
+/// An image that has in the place of a procfs what takes labels, and a container without a procfs.
+fn with_planted_proc(sandbox: &Sandbox) -> Bundle<'_> {
+    let rootfs = Rootfs::hostile(|root| {
+        let attributes = root.join("proc/1/attr");
+        for module in ["apparmor", "selinux"] {
+            fs::create_dir_all(attributes.join(module)).unwrap();
+        }
+        for file in ATTRIBUTES {
+            fs::write(attributes.join(file), "").unwrap();
+        }
+        symlink("1", root.join("proc/self")).unwrap();
+        symlink("1", root.join("proc/thread-self")).unwrap();
+    });
+    sandbox.bundle(rootfs).args(["sleep", "1000"]).writable().edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/proc");
+        let linux = spec["linux"].as_object_mut().unwrap();
+        linux.remove("maskedPaths");
+        linux.remove("readonlyPaths");
+    })
+}
+
+/// Nothing was written to what only looks like a procfs.
+fn assert_nothing_was_taken(proc: &Path) {
+    for file in ATTRIBUTES {
+        let taken = fs::read_to_string(proc.join("1/attr").join(file)).unwrap();
+        assert_eq!(taken, "", "written to {file}");
+    }
+}
+
+/// What confines a process, as the host sees it.
+fn confinement_of(pid: u32) -> String {
+    let current = fs::read_to_string(format!("/proc/{pid}/attr/current")).unwrap();
+    current.trim_end_matches(['\0', '\n']).to_owned()
+}
+
+/// A process that joins is confined by this, or refused.
+fn assert_one_that_joins_is(label: &str, sandbox: &Sandbox, container: &Container<'_>) {
+    let file = sandbox.dir().join("pid");
+    let flags = ["--detach", "--pid-file", file.to_str().unwrap()];
+    let output = container.exec_with(&flags, ["sleep", "1000"]);
+    if !output.status.success() {
+        assert_eq!(cloison_tests::runtime::kind(), cloison_tests::Kind::Runc, "{}", output.describe());
+        return;
+    }
+    let pid: u32 = fs::read_to_string(file).unwrap().parse().unwrap();
+    let found = confinement_of(pid);
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid.cast_signed()).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    sandbox.wait_for_orphan(pid);
+    assert_eq!(found, label);
+}
+
+/// Covers the container's `/proc` from within by what takes labels.
+const COVER: &str = "mount -t tmpfs none /proc && mkdir -p /proc/1/attr/apparmor /proc/1/attr/selinux && \
+    for f in exec apparmor/exec selinux/exec; do : > /proc/1/attr/$f; done && \
+    ln -s 1 /proc/self && ln -s 1 /proc/thread-self && echo covered; sleep 1000";
+
+/// A container that has covered its own `/proc` and goes on.
+fn that_covers_proc<'s>(
+    sandbox: &'s Sandbox,
+    change: impl FnOnce(Bundle<'s>) -> Bundle<'s>,
+) -> Container<'s> {
+    let container = change(sandbox.busybox(COVER).capabilities(&["CAP_SYS_ADMIN"])).start();
+    container.until_prints("covered");
+    container
+}
+
+#[test]
+fn cve_2019_16884_an_apparmor_profile_is_not_written_to_what_the_image_has_at_proc() {
+    // Also CVE-2023-28642.
+    skip_unless!(has_apparmor(), "needs AppArmor in the kernel");
+    only_for!(Cloison, "runc needs a procfs in the container");
+    let sandbox = Sandbox::new();
+    let profile = Profile::load(&sandbox, "");
+    let bundle = with_planted_proc(&sandbox).set("/process/apparmorProfile", profile.name.as_str());
+    let container = bundle.start();
+    assert_eq!(confinement_of(container.pid()), format!("{} (enforce)", profile.name));
+    assert_one_that_joins_is(&format!("{} (enforce)", profile.name), &sandbox, &container);
+    assert_nothing_was_taken(&bundle.rootfs().join("proc"));
+    container.end();
+}
+
+#[test]
+fn cve_2025_52881_an_apparmor_profile_is_not_written_to_what_the_container_has_covered_proc_by() {
+    skip_unless!(has_apparmor(), "needs AppArmor in the kernel");
+    let sandbox = Sandbox::new();
+    let profile = Profile::load(&sandbox, "mount,");
+    let name = profile.name.as_str();
+    let container = that_covers_proc(&sandbox, |bundle| bundle.set("/process/apparmorProfile", name));
+    assert_one_that_joins_is(&format!("{name} (enforce)"), &sandbox, &container);
+    let proc = format!("/proc/{}/root/proc", container.pid());
+    assert_nothing_was_taken(Path::new(&proc));
+    container.end();
+}
+
+#[test]
+fn cve_2019_16884_an_selinux_label_is_not_written_to_what_the_image_or_the_container_has_at_proc() {
+    // Also CVE-2023-28642 and CVE-2025-52881.
+    skip_unless!(has_selinux(), "needs SELinux in the kernel");
+    only_for!(Cloison, "runc needs a procfs in the container");
+    let own = confinement_of(std::process::id());
+    let sandbox = Sandbox::new();
+    let bundle = with_planted_proc(&sandbox).set("/process/selinuxLabel", own.as_str());
+    let container = bundle.start();
+    assert_one_that_joins_is(&own, &sandbox, &container);
+    assert_nothing_was_taken(&bundle.rootfs().join("proc"));
+    container.end();
+    let container = that_covers_proc(&sandbox, |bundle| bundle.set("/process/selinuxLabel", own.as_str()));
+    assert_one_that_joins_is(&own, &sandbox, &container);
+    assert_nothing_was_taken(Path::new(&format!("/proc/{}/root/proc", container.pid())));
+    container.end();
+}
+
+/// The label of a file, as the host sees it.
+fn label_of(path: &Path) -> String {
+    let mut label = vec![0; 256];
+    let length = rustix::fs::getxattr(path, "security.selinux", &mut label[..])
+        .unwrap_or_else(|errno| panic!("{}: {errno}", path.display()));
+    String::from_utf8_lossy(&label[..length]).trim_end_matches('\0').to_owned()
+}
+
+#[test]
+fn an_selinux_mount_label_is_on_file_systems_queues_and_masks() {
+    skip_unless!(has_selinux(), "needs SELinux in the kernel");
+    let sandbox = Sandbox::new();
+    let label = "system_u:object_r:tmp_t:s0";
+    let rootfs = Rootfs::busybox().with(|root| fs::create_dir(root.join("hidden")).unwrap());
+    let bundle = sandbox.bundle(rootfs).args(["sleep", "1000"]).set("/linux/mountLabel", label);
+    let container = bundle.push("/linux/maskedPaths", "/hidden").start();
+    let root = format!("/proc/{}/root", container.pid());
+    for path in ["dev", "dev/shm", "dev/mqueue", "hidden"] {
+        assert_eq!(label_of(&Path::new(&root).join(path)), label, "{path}");
+    }
+    container.end();
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use cloison_tests::{Bundle, Rootfs, Sandbox, host, json, only_for, runc_lacks, runtime};
+use cloison_tests::{Bundle, Rootfs, Sandbox, cgroup, host, json, only_for, runc_lacks, runtime};
 use rustix::mount::MountFlags;
 
 fn script(root: &Path, name: &str, text: &str) {
@@ -284,19 +284,52 @@ fn passwd_through_a_link_is_not_the_hosts() {
 }
 
 #[test]
-fn masked_and_readonly_paths_through_links_touch_nothing_outside() {
+fn masked_and_readonly_paths_through_links_are_those_inside() {
     let sandbox = Sandbox::new();
     let outside = sandbox.directory("outside");
     let target = outside.clone();
-    let rootfs = Rootfs::hostile(move |root| symlink(&target, root.join("door")).unwrap());
+    let rootfs = Rootfs::hostile(move |root| {
+        // The same path inside and outside.
+        let inside = root.join(target.strip_prefix("/").unwrap());
+        fs::create_dir_all(inside.join("masked")).unwrap();
+        fs::create_dir_all(inside.join("read-only")).unwrap();
+        fs::write(inside.join("masked/secret"), "").unwrap();
+        symlink(target.join("masked"), root.join("masked")).unwrap();
+        symlink(
+            Path::new("/../../..").join(target.strip_prefix("/").unwrap()).join("read-only"),
+            root.join("door"),
+        )
+        .unwrap();
+    });
+    let script = "ls /masked/; (echo > /door/x) 2>/dev/null || echo denied";
     let bundle = sandbox
         .bundle(rootfs)
-        .args(["echo", "fine"])
-        .set("/linux/maskedPaths", json!(["/door"]))
+        .args(["sh", "-c", script])
+        .writable()
+        .set("/linux/maskedPaths", json!(["/masked"]))
         .set("/linux/readonlyPaths", json!(["/door"]));
-    let output = bundle.run();
-    assert!(output.status.success() || output.code() == 1, "{}", output.describe());
+    assert_eq!(bundle.run().ok(), "denied\n");
     fs::write(outside.join("still-writable"), "").unwrap();
+}
+
+/// An ordinary user may own the cgroup that the container shows; who is root inside is that user.
+#[test]
+fn cve_2023_25809_a_cgroup_of_the_users_own_is_read_only_without_a_cgroup_namespace() {
+    runc_lacks!("1.2: cgroups of v1 that are read-only");
+    let sandbox = Sandbox::new();
+    let script = "d=/sys/fs/cgroup/pids; [ -d $d ] || d=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+        stat -c %u $d; mkdir $d/made 2>/dev/null && echo made; (echo 3 > $d/pids.max) 2>/dev/null && echo written; true";
+    let bundle = sandbox.bundle(Rootfs::busybox().owned_by(100_000, 100_000)).args(["sh", "-c", script]);
+    let container = bundle.user_namespace(100_000).create();
+    let pid = container.pid();
+    let directory = cgroup::directory(pid, "pids").expect("pids is everywhere");
+    for path in [directory.clone(), directory.join("pids.max")] {
+        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).unwrap();
+    }
+    container.start().ok();
+    assert_eq!(sandbox.wait_for_orphan(pid), 0);
+    container.delete().ok();
+    assert_eq!(container.stdout(), "0\n");
 }
 
 #[test]

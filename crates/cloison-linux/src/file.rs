@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RawDir, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RawDir, ResolveFlags, Uid, XattrFlags};
 use rustix::io::{Errno, FdFlags, retry_on_intr};
 
 use crate::Result;
@@ -87,6 +87,12 @@ pub fn fchmod(fd: BorrowedFd<'_>, mode: Mode) -> Result<()> {
         Err(Errno::BADF) => rustix::fs::chmodat(CWD, proc_path(fd), mode, AtFlags::empty()),
         done => done,
     }
+}
+
+/// `setxattr(2)` of the label that `SELinux` knows of what `fd` refers to, through `/proc/self/fd` (which must be the host's): an
+/// `O_PATH` descriptor, as `fsmount(2)` gives it, takes no `fsetxattr(2)`. `EOPNOTSUPP` without `SELinux`.
+pub fn set_label(fd: BorrowedFd<'_>, label: &str) -> Result<()> {
+    rustix::fs::setxattr(proc_path(fd), c"security.selinux", label.as_bytes(), XattrFlags::empty())
 }
 
 /// `unlinkat(2)` of a single name.

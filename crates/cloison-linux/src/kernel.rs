@@ -151,6 +151,8 @@ pub trait Kernel {
     /// `fchmodat(2)` through `/proc/self/fd` for an `O_PATH` descriptor (works before `pivot_root`, when
     /// `/proc` is the host's), `fchmod(2)` otherwise.
     fn fchmod(&self, fd: BorrowedFd<'_>, mode: Mode) -> Result<()>;
+    /// `setxattr(2)` of `security.selinux` of what `fd` refers to, through `/proc/self/fd`.
+    fn set_label(&self, fd: BorrowedFd<'_>, label: &str) -> Result<()>;
     /// One `write(2)` of all of `bytes`; a short write is `EIO`.
     fn write(&self, fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()>;
     /// Reads to the end, at most `limit` bytes (`EFBIG` beyond).

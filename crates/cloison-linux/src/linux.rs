@@ -226,6 +226,10 @@ impl Kernel for Linux {
         file::fchmod(fd, mode)
     }
 
+    fn set_label(&self, fd: BorrowedFd<'_>, label: &str) -> Result<()> {
+        file::set_label(fd, label)
+    }
+
     fn write(&self, fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
         file::write(fd, bytes)
     }

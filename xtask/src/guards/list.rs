@@ -3,9 +3,12 @@
 use super::{Change, Guard};
 
 const ASKED: &str = "crates/cloison/src/plan/exec/asked.rs";
+const COPY_UP: &str = "crates/cloison/src/init/rootfs/copy_up.rs";
 const CREATE: &str = "crates/cloison/src/init/create.rs";
 const FILE: &str = "crates/cloison-linux/src/file.rs";
 const MOUNT: &str = "crates/cloison/src/init/rootfs/mount.rs";
+const MOUNTS: &str = "crates/cloison/src/plan/mounts.rs";
+const PLAN: &str = "crates/cloison/src/plan/mod.rs";
 const PROCESS: &str = "crates/cloison/src/plan/process.rs";
 const PROGRAM: &str = "crates/cloison/src/init/program.rs";
 const ROOTFS: &str = "crates/cloison/src/init/rootfs/mod.rs";
@@ -15,7 +18,11 @@ const RESOLVE_IN_ROOT: Change = Change {
     file: FILE,
     old: "resolve(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)",
     // As a path is resolved that was put together as text: the links in it are followed on the host.
-    new: "resolve(root, path.strip_prefix(\"/\").unwrap_or(path), flags, mode, ResolveFlags::empty())",
+    new: "{
+        let path = path.strip_prefix(\"/\").unwrap_or(path);
+        let path = if path.as_os_str().is_empty() { Path::new(\".\") } else { path };
+        resolve(root, path, flags, mode, ResolveFlags::empty())
+    }",
 };
 
 /// Descriptors that nobody has asked for are closed before the program is executed.
@@ -77,6 +84,78 @@ pub(super) const GUARDS: &[Guard] = &[
         ],
     },
     Guard {
+        hole: "CVE-2024-45310, CVE-2024-21626: the working directory is made and the users are read while the host's root is the root",
+        without: &[
+            RESOLVE_IN_ROOT,
+            Change {
+                file: PLAN,
+                old: "    steps.push(change, \"/root/path\");",
+                new: "    steps.push(Action::MakeWorkingDirectory(PathBuf::from(&spec.process.cwd)), \"/process/cwd\");
+                    steps.push(Action::Home(spec.process.user.uid), \"/process/env\");
+                    steps.push(change, \"/root/path\");",
+            },
+            Change {
+                file: CREATE,
+                old: "self.home = Some(program::home(kernel, root(self.root.as_ref())?, *uid));",
+                new: "let home = program::home(kernel, root(self.root.as_ref())?, *uid);
+                    self.home.get_or_insert(home);",
+            },
+        ],
+        tests: &[
+            "security::a_working_directory_through_a_link_makes_nothing_outside",
+            "security::passwd_through_a_link_is_not_the_hosts",
+            "races::cve_2024_21626_a_working_directory_exchanged_meanwhile_is_inside",
+        ],
+    },
+    Guard {
+        hole: "CVE-2023-25809: a cgroup of the user's own can be written to without a cgroup namespace",
+        without: &[
+            Change {
+                file: MOUNTS,
+                old: "            options.attributes.set |= Attr::MOUNT_ATTR_RDONLY;",
+                new: "",
+            },
+            Change {
+                file: MOUNTS,
+                old: "        step.options.data.clear();",
+                new: "        step.options.data.clear();
+                    step.options.attributes.set -= Attr::MOUNT_ATTR_RDONLY;",
+            },
+        ],
+        tests: &["security::cve_2023_25809_a_cgroup_of_the_users_own_is_read_only_without_a_cgroup_namespace"],
+    },
+    Guard {
+        hole: "what the host has made read-only or covered is bound without the kernel's locks",
+        without: &[
+            Change {
+                file: MOUNTS,
+                old: "    if !mount.is_id_mapped() {\n        return None;\n    }",
+                new: "    if !mount.is_id_mapped() {\n        return Some(SourceIds::Maps(Vec::new(), Vec::new()));\n    }",
+            },
+            Change {
+                file: "crates/cloison/src/lifecycle/sources.rs",
+                old: "    map(kernel, tree.as_fd(), source, origin)?;\n    Ok(tree)",
+                new: "    Ok(tree)",
+            },
+        ],
+        tests: &["security::a_user_namespace_cannot_undo_what_the_host_has_made_read_only_or_covered"],
+    },
+    Guard {
+        hole: "tmpcopyup follows links",
+        without: &[
+            Change {
+                file: COPY_UP,
+                old: "kernel.open_in_root(from, name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;\n    let stat",
+                new: "kernel.open_in_root(from, name, OFlags::PATH, Mode::empty())?;\n    let stat",
+            },
+            RESOLVE_IN_ROOT,
+        ],
+        tests: &[
+            "security::tmpcopyup_copies_links_and_does_not_follow_them",
+            "races::a_copied_file_that_becomes_a_link_meanwhile_is_not_followed",
+        ],
+    },
+    Guard {
         hole: "CVE-2024-21626: descriptors of the host are inherited",
         without: &[CLOSE_DESCRIPTORS],
         tests: &["security::cve_2024_21626_no_descriptor_of_the_host_is_inherited"],
@@ -97,7 +176,11 @@ pub(super) const GUARDS: &[Guard] = &[
             },
             Change { file: PROGRAM, old: "if current.is_absolute() {", new: "if true {" },
         ],
-        tests: &["security::cve_2024_21626_the_working_directory_is_never_outside"],
+        tests: &[
+            "security::cve_2024_21626_the_working_directory_is_never_outside",
+            "security::cve_2024_21626_preserved_descriptors_are_not_a_way_out",
+            "exec::nothing_of_the_runtime_is_inherited",
+        ],
     },
     Guard {
         hole: "CVE-2025-31133: whatever is at /dev/null hides masked files",
@@ -113,7 +196,10 @@ pub(super) const GUARDS: &[Guard] = &[
                 new: "is_char_device(stat, 1, 3) || FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile\n",
             },
         ],
-        tests: &["races::cve_2025_31133_null_exchanged_for_a_link_meanwhile_masks_nothing_by_it"],
+        tests: &[
+            "security::cve_2025_31133_a_masked_path_is_not_bound_from_the_images_null",
+            "races::cve_2025_31133_null_exchanged_for_a_link_meanwhile_masks_nothing_by_it",
+        ],
     },
     Guard {
         hole: "CVE-2025-52565: /dev/console through a link",
@@ -139,6 +225,20 @@ pub(super) const GUARDS: &[Guard] = &[
             },
         ],
         tests: &["races::cve_2025_52881_a_sysctl_is_not_written_to_what_takes_the_place_of_proc"],
+    },
+    Guard {
+        hole: "CVE-2019-16884, CVE-2023-28642, CVE-2025-52881: a label is written below whatever is at /proc",
+        without: &[Change {
+            file: CREATE,
+            old: "let procfs = self.attributes.as_ref();",
+            new: "let found = self.kernel.open(\"/proc\".as_ref(), OFlags::PATH, Mode::empty()).ok();
+                let procfs = found.as_ref();",
+        }],
+        tests: &[
+            "labels::cve_2019_16884_an_apparmor_profile_is_not_written_to_what_the_image_has_at_proc",
+            "labels::cve_2025_52881_an_apparmor_profile_is_not_written_to_what_the_container_has_covered_proc_by",
+            "labels::cve_2019_16884_an_selinux_label_is_not_written_to_what_the_image_or_the_container_has_at_proc",
+        ],
     },
     Guard {
         hole: "/proc is moved away while it is built",

@@ -314,6 +314,11 @@ impl Kernel for Fake {
         Ok(())
     }
 
+    fn set_label(&self, fd: BorrowedFd<'_>, label: &str) -> Result<()> {
+        asked!(self, "set_label", self.name(fd), label);
+        Ok(())
+    }
+
     fn write(&self, fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
         asked!(self, "write", self.name(fd), text(bytes));
         Ok(())

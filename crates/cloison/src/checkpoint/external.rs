@@ -71,7 +71,7 @@ impl External {
                         external.binds.push((mount.destination.clone(), source.clone()));
                     }
                 }
-                Action::MaskPaths(paths) => external.masks.extend_from_slice(paths),
+                Action::MaskPaths(masks) => external.masks.extend_from_slice(&masks.paths),
                 Action::Device(device, _) => external.devices.push(device.path.clone()),
                 _ => {}
             }

@@ -212,7 +212,7 @@ impl<'a> Init<'a> {
             Action::Domainname(name) => kernel.setdomainname(name).doing(|| "setdomainname"),
             Action::Sysctl(key, value) => security::sysctl(kernel, self.procfs()?, key, value),
             Action::ReadOnlyPath(path) => hide::read_only(kernel, root(self.root.as_ref())?, path),
-            Action::MaskPaths(paths) => hide::mask(kernel, root(self.root.as_ref())?, paths),
+            Action::MaskPaths(masks) => hide::mask(kernel, root(self.root.as_ref())?, masks),
 
             Action::ResetAffinity => {
                 program::reset_affinity(kernel);

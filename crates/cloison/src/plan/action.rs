@@ -310,6 +310,9 @@ impl fmt::Display for MountStep {
         if self.options.copy_up {
             f.write_str(" with a copy of what it covers")?;
         }
+        if let Some(label) = &self.options.label {
+            write!(f, " with the label {label}")?;
+        }
         if self.read_only_late {
             f.write_str(" ro later")?;
         }
@@ -337,6 +340,15 @@ fn attributes(f: &mut fmt::Formatter<'_>, how: &str, attributes: Attributes) -> 
     let clear = names.iter().filter(|(bit, ..)| clear.contains(*bit)).map(|(.., name)| *name);
     let all: Vec<_> = set.chain(clear).filter(|name| !name.is_empty()).collect();
     if all.is_empty() { Ok(()) } else { write!(f, " {how}{}", all.join(",")) }
+}
+
+/// What is hidden.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Masks {
+    /// Inside the container.
+    pub paths: Vec<PathBuf>,
+    /// The `SELinux` label of what hides directories.
+    pub label: Option<String>,
 }
 
 /// A device node to make (or, where `mknod` is not allowed, to bind from the host).
@@ -457,7 +469,7 @@ pub enum Action {
     /// Makes one path read-only, if it is there.
     ReadOnlyPath(PathBuf),
     /// Hides paths: a file behind `/dev/null`, a directory behind one empty read-only tmpfs.
-    MaskPaths(Vec<PathBuf>),
+    MaskPaths(Masks),
     /// `sched_setattr(2)`.
     Scheduler(SchedAttr),
     /// `ioprio_set(2)`: class and level.
@@ -546,9 +558,10 @@ impl fmt::Display for Action {
             Self::Domainname(name) => write!(f, "domainname {name}"),
             Self::Sysctl(key, value) => write!(f, "sysctl {key}={value}"),
             Self::ReadOnlyPath(path) => write!(f, "make {} read-only", path.display()),
-            Self::MaskPaths(paths) => {
+            Self::MaskPaths(Masks { paths, label }) => {
                 let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
-                write!(f, "mask {}", paths.join(" "))
+                write!(f, "mask {}", paths.join(" "))?;
+                label.iter().try_for_each(|label| write!(f, " with the label {label}"))
             }
             Self::Scheduler(attr) => write!(f, "scheduler {attr:?}"),
             Self::IoPriority(class, level) => write!(f, "I/O priority class {class} level {level}"),

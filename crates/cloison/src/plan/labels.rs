@@ -119,7 +119,10 @@ pub(super) fn exec(spec: &Spec, modules: Modules, steps: &mut Steps<Action>) {
 }
 
 /// File systems that know no label of their mount, or have labels of their own.
-const UNLABELLED: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
+const UNLABELLED: [&str; 4] = ["proc", "sysfs", "cgroup", "cgroup2"];
+
+/// Takes no label as an option, but as an attribute of its root.
+const LABELLED_LATER: &str = "mqueue";
 
 /// Marks the file systems that are mounted anew.
 pub(super) fn mounts(spec: &Spec, steps: &mut Steps<Action>) {
@@ -130,7 +133,11 @@ pub(super) fn mounts(spec: &Spec, steps: &mut Steps<Action>) {
             && !UNLABELLED.contains(&fs_type.as_str())
             && !mount.options.remount
         {
-            mount.options.data.push(format!("context={label}"));
+            if fs_type == LABELLED_LATER {
+                mount.options.label = Some(label.clone());
+            } else {
+                mount.options.data.push(format!("context={label}"));
+            }
         }
     }
 }

@@ -46,6 +46,7 @@ pub mod process;
 pub mod seccomp;
 pub mod unsupported;
 
+use action::Masks;
 pub use action::{Action, HostAction, Origin, StartUnit, Step};
 use hooks::{Hook, Point};
 pub use process::Program;
@@ -452,7 +453,10 @@ fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Step
     }
     if !linux.masked_paths.is_empty() {
         steps.push(
-            Action::MaskPaths(linux.masked_paths.iter().map(PathBuf::from).collect()),
+            Action::MaskPaths(Masks {
+                paths: linux.masked_paths.iter().map(PathBuf::from).collect(),
+                label: linux.mount_label.clone(),
+            }),
             "/linux/maskedPaths",
         );
     }

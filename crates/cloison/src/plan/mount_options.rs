@@ -189,6 +189,8 @@ pub struct MountOptions {
     pub id_map: Option<bool>,
     /// Options of the file system itself, `key` or `key=value`.
     pub data: Vec<String>,
+    /// The `SELinux` label that its root gets once it is made, where there is no option for it.
+    pub label: Option<String>,
 }
 
 impl MountOptions {

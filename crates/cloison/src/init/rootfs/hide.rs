@@ -8,6 +8,7 @@ use cloison_linux::{Errno, FsMountFlags, Kernel, MountAttrFlags, OpenTreeFlags};
 use super::mount::make_read_only;
 use super::{Root, device, is_directory};
 use crate::init::error::{Doing, Error};
+use crate::plan::action::Masks;
 
 /// Makes one path read-only by binding it onto itself. What is not there needs no protection.
 pub(crate) fn read_only(kernel: &dyn Kernel, root: &Root<'_>, path: &Path) -> Result<(), Error> {
@@ -24,7 +25,8 @@ pub(crate) fn read_only(kernel: &dyn Kernel, root: &Root<'_>, path: &Path) -> Re
 
 /// Hides paths: a file behind the null device, a directory behind an empty read-only tmpfs, which all directories share, since each
 /// one of its own would cost the kernel a super block to make and to tear down.
-pub(crate) fn mask(kernel: &dyn Kernel, root: &Root<'_>, paths: &[PathBuf]) -> Result<(), Error> {
+pub(crate) fn mask(kernel: &dyn Kernel, root: &Root<'_>, masks: &Masks) -> Result<(), Error> {
+    let Masks { paths, label } = masks;
     let mut null = None;
     let mut empty: Option<OwnedFd> = None;
     let mut done: Vec<&PathBuf> = Vec::with_capacity(paths.len());
@@ -43,7 +45,7 @@ pub(crate) fn mask(kernel: &dyn Kernel, root: &Root<'_>, paths: &[PathBuf]) -> R
                 Some(first) => {
                     kernel.open_tree(first.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE).doing(doing)?
                 }
-                None => empty_directory(kernel).doing(doing)?,
+                None => empty_directory(kernel, label.as_deref()).doing(doing)?,
             }
         } else {
             let null = match &null {
@@ -61,13 +63,16 @@ pub(crate) fn mask(kernel: &dyn Kernel, root: &Root<'_>, paths: &[PathBuf]) -> R
 }
 
 /// A tmpfs without room for anything.
-fn empty_directory(kernel: &dyn Kernel) -> Result<OwnedFd, Errno> {
+fn empty_directory(kernel: &dyn Kernel, label: Option<&str>) -> Result<OwnedFd, Errno> {
     let context = kernel.fsopen("tmpfs")?;
     kernel.fsconfig_string(context.as_fd(), "source", "tmpfs")?;
     kernel.fsconfig_string(context.as_fd(), "nr_blocks", "1")?;
     // Some kernels (Ubuntu's 5.4) refuse a single inode.
     if kernel.fsconfig_string(context.as_fd(), "nr_inodes", "1").is_err() {
         kernel.fsconfig_string(context.as_fd(), "nr_inodes", "2")?;
+    }
+    if let Some(label) = label {
+        kernel.fsconfig_string(context.as_fd(), "context", label)?;
     }
     kernel.fsconfig_flag(context.as_fd(), "ro")?;
     kernel.fsconfig_create(context.as_fd())?;

@@ -336,7 +336,12 @@ fn file_system(
         errno,
         log: kernel.fs_log(context.as_fd()),
     })?;
-    kernel.fsmount(context.as_fd(), FsMountFlags::empty(), options.attributes.set).doing(doing)
+    let mount =
+        kernel.fsmount(context.as_fd(), FsMountFlags::empty(), options.attributes.set).doing(doing)?;
+    if let Some(label) = &options.label {
+        kernel.set_label(mount.as_fd(), label).doing(|| format!("{}, labelling it {label}", doing()))?;
+    }
+    Ok(mount)
 }
 
 fn configure(
@@ -402,6 +407,12 @@ fn mount_2(
     if options.copy_up {
         return Err(Error::Refused(format!(
             "{}: tmpcopyup does not go with iversion, silent or very long options",
+            doing()
+        )));
+    }
+    if let Some(label) = &options.label {
+        return Err(Error::Refused(format!(
+            "{}: the label {label} does not go with iversion, silent or very long options",
             doing()
         )));
     }

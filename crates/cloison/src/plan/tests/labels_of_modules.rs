@@ -42,7 +42,11 @@ fn new_file_systems_are_marked_but_those_that_know_no_label() {
         let expected = matches!(&mount.source, MountSource::FileSystem { fs_type, .. }
             if ["tmpfs", "devpts"].contains(&fs_type.as_str()));
         assert_eq!(marked, expected, "{mount}");
+        let is_labelled_later = mount.options.label.as_deref() == Some("u:r:f:s0:c1,c2");
+        assert_eq!(is_labelled_later, mount.destination == Path::new("/dev/mqueue"), "{mount}");
     }
+    let masks = container(&labelled_plan()).into_iter().find(|step| step.starts_with("mask ")).unwrap();
+    assert!(masks.ends_with(" with the label u:r:f:s0:c1,c2  [/linux/maskedPaths]"), "{masks}");
 }
 
 #[test]

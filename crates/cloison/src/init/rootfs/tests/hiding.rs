@@ -7,10 +7,11 @@ use cloison_linux::makedev;
 
 use super::*;
 use crate::init::error::Error;
+use crate::plan::action::Masks;
 
 fn mask(kernel: &Fake, paths: &[&str]) -> Result<(), Error> {
     let root = Root::new(kernel, kernel.descriptor("root"));
-    hide::mask(kernel, &root, &paths.iter().map(PathBuf::from).collect::<Vec<_>>())
+    hide::mask(kernel, &root, &Masks { paths: paths.iter().map(PathBuf::from).collect(), label: None })
 }
 
 /// A kernel on which these paths are files.
@@ -113,7 +114,9 @@ fn what_is_in_the_procfs_is_hidden_in_the_one_that_was_mounted() {
     kernel.set_stat("procfs/kcore", stat(FileType::RegularFile, 0o400, 0));
     let mut root = Root::new(&kernel, kernel.descriptor("root"));
     root.mounted(Path::new("/proc"), Some(kernel.descriptor("procfs").into()));
-    hide::mask(&kernel, &root, &["/proc/kcore".into(), "/proc/acpi".into()]).unwrap();
+    let paths = vec!["/proc/kcore".into(), "/proc/acpi".into()];
+    hide::mask(&kernel, &root, &Masks { paths, label: Some("l:c1,c2".into()) }).unwrap();
+    assert!(kernel.calls().contains(&r#"fsconfig_string(tmpfs, "context", "l:c1,c2")"#.to_owned()));
     hide::read_only(&kernel, &root, Path::new("/proc/sys")).unwrap();
     let expected = [
         "move_mount(tree of root/dev/null, procfs/kcore)",
