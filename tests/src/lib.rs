@@ -30,6 +30,7 @@
 //! - [`runtime`]: the binary under test, and what it is
 //! - [`host`]: what this machine can do
 //! - [`skip`]: tests that cannot run here say so
+//! - [`user`]: one who is not root
 
 pub mod agent;
 pub mod bundle;
@@ -46,6 +47,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod screen;
 pub mod skip;
+pub mod user;
 
 pub use agent::Agent;
 pub use bundle::Bundle;

@@ -1,75 +1,9 @@
 //! Containers of an ordinary user.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Command;
+use std::fs;
 
-use cloison_tests::{Bundle, Output, Rootfs, Sandbox, json, only_for, runtime, skip_unless};
-
-/// Nobody that the machine knows.
-const USER: u32 = 12_345;
-
-/// A user with a runtime directory and a runtime of his own, since he may not reach the one that was built.
-struct User<'s> {
-    sandbox: &'s Sandbox,
-    directory: PathBuf,
-    binary: PathBuf,
-}
-
-impl<'s> User<'s> {
-    fn new(sandbox: &'s Sandbox) -> Self {
-        fs::set_permissions(sandbox.dir(), Permissions::from_mode(0o755)).unwrap();
-        let directory = sandbox.directory("user");
-        chown(&directory, Some(USER), Some(USER)).unwrap();
-        let binary = sandbox.dir().join("runtime");
-        fs::copy(runtime::binary(), &binary).unwrap();
-        fs::set_permissions(&binary, Permissions::from_mode(0o755)).unwrap();
-        Self { sandbox, directory, binary }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.sandbox.bare_command(&self.binary);
-        command.env("XDG_RUNTIME_DIR", &self.directory).uid(USER).gid(USER).args(arguments);
-        command
-    }
-
-    fn does(&self, arguments: &[&str]) -> Output {
-        self.sandbox.finish(self.command(arguments))
-    }
-
-    fn run(&self, bundle: &Bundle<'_>) -> Output {
-        bundle.write();
-        self.does(&["run", "--bundle", bundle.dir().to_str().unwrap(), &self.sandbox.new_id()])
-    }
-
-    fn bundle(&self, script: &str) -> Bundle<'s> {
-        self.sandbox.bundle(Rootfs::busybox().owned_by(USER, USER)).args(["sh", "-c", script])
-    }
-
-    /// With the ids of `spec --rootless`.
-    fn root_only(&self, script: &str) -> Bundle<'s> {
-        self.mapped(script, &[(0, USER, 1)])
-    }
-
-    fn mapped(&self, script: &str, rows: &[(u32, u32, u32)]) -> Bundle<'s> {
-        let row = |(container, host, size): &(u32, u32, u32)| json!({"containerID": container, "hostID": host, "size": size});
-        let rows: Vec<_> = rows.iter().map(row).collect();
-        self.bundle(script)
-            .namespace("user", None)
-            .set("/linux/uidMappings", rows.clone())
-            .set("/linux/gidMappings", rows)
-            .without("/linux/resources")
-            .edit(|spec| {
-                for mount in spec["mounts"].as_array_mut().unwrap() {
-                    if let Some(options) = mount["options"].as_array_mut() {
-                        options.retain(|option| option != "gid=5");
-                    }
-                }
-            })
-    }
-}
+use cloison_tests::user::{ID, User};
+use cloison_tests::{Sandbox, json, only_for, runc_lacks, skip_unless};
 
 #[test]
 fn an_ordinary_user_is_root_of_a_container() {
@@ -77,7 +11,7 @@ fn an_ordinary_user_is_root_of_a_container() {
     let user = User::new(&sandbox);
     let output =
         user.run(&user.root_only("id -u; id -g; cat /proc/self/setgroups; tr -s ' ' < /proc/self/uid_map"));
-    assert_eq!(output.ok(), format!("0\n0\ndeny\n 0 {USER} 1\n"));
+    assert_eq!(output.ok(), format!("0\n0\ndeny\n 0 {ID} 1\n"));
 }
 
 #[test]
@@ -86,7 +20,7 @@ fn a_user_namespace_is_made_for_an_ordinary_user_whose_configuration_has_none() 
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
     let output = user.run(&user.bundle("id -u; ls /dev/pts; tr -s ' ' < /proc/self/uid_map"));
-    assert_eq!(output.ok(), format!("0\nptmx\n 0 {USER} 1\n"));
+    assert_eq!(output.ok(), format!("0\nptmx\n 0 {ID} 1\n"));
     assert!(output.stderr.contains("a user namespace is made"), "{}", output.stderr);
 }
 
@@ -95,12 +29,12 @@ fn another_process_runs_in_an_ordinary_users_container() {
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
     let bundle = user.root_only("sleep 1000");
-    bundle.write();
-    let id = sandbox.new_id();
-    user.does(&["run", "--detach", "--bundle", bundle.dir().to_str().unwrap(), &id]).ok();
-    assert_eq!(user.does(&["exec", &id, "sh", "-c", "id -u; echo $$"]).ok().lines().next(), Some("0"));
-    user.does(&["kill", &id, "KILL"]).ok();
-    user.does(&["delete", "--force", &id]).ok();
+    let container = user.start(&bundle);
+    assert_eq!(
+        user.does(&["exec", &container.id, "sh", "-c", "id -u; echo $$"]).ok().lines().next(),
+        Some("0")
+    );
+    container.end();
 }
 
 #[test]
@@ -113,11 +47,177 @@ fn groups_that_the_kernel_denies_are_refused() {
 }
 
 #[test]
+fn the_groups_of_terminals_are_left_to_their_openers_where_the_group_is_not_mapped() {
+    only_for!(Cloison, "others hand the option to the kernel, which refuses");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let bundle = user.root_only("grep devpts /proc/mounts").push("/mounts/2/options", "gid=5");
+    let output = user.run(&bundle);
+    assert!(!output.ok().contains("gid=5"), "{}", output.describe());
+    assert!(output.stderr.contains("/mounts/2/options: gid=5 is left out"), "{}", output.describe());
+}
+
+#[test]
+fn what_the_kernel_does_not_let_a_user_mount_is_bound_from_the_host() {
+    only_for!(Cloison, "runc tells the errno");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let script = "echo $$; cut -d' ' -f2,3,4 /proc/mounts | grep -E '^/(proc|sys) '; ls /sys; touch /sys/new";
+    let bundle = user.root_only(script).without_namespace("pid").without_namespace("network");
+    let output = user.run(&bundle);
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert!(lines.iter().any(|line| line.starts_with("/proc proc ")), "{}", output.describe());
+    let sys = lines.iter().find(|line| line.starts_with("/sys sysfs ")).expect("a sysfs");
+    assert!(sys.contains("ro,nosuid,nodev,noexec"), "{sys}");
+    assert!(lines.contains(&"kernel"), "{}", output.describe());
+    assert!(output.stderr.contains("Read-only file system"), "{}", output.describe());
+}
+
+#[test]
+fn a_procfs_of_other_processes_is_not_bound() {
+    only_for!(Cloison, "the words");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let first = user.start(&user.root_only("sleep 1000"));
+    // The host's would show other numbers than those of the namespace that is joined.
+    let bundle = user.root_only("cat /proc/1/cmdline").namespace("pid", Some(&first.namespace("pid")));
+    user.run(&bundle).refused_saying(&["pid namespace"]);
+    first.end();
+}
+
+#[test]
+fn clocks_are_set_off_in_a_time_namespace_of_the_users() {
+    runc_lacks!("1.2: time namespaces");
+    skip_unless!(fs::exists("/proc/self/ns/time").unwrap(), "needs time namespaces (CONFIG_TIME_NS)");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let bundle = user
+        .root_only("cut -d. -f1 /proc/uptime; sleep 1000")
+        .namespace("time", None)
+        .set("/linux/timeOffsets", json!({"boottime": {"secs": 1_000_000_000, "nanosecs": 0}}));
+    let container = user.start(&bundle);
+    let inside = user.does(&[
+        "exec",
+        &container.id,
+        "sh",
+        "-c",
+        "cut -d. -f1 /proc/uptime; readlink /proc/self/ns/time",
+    ]);
+    let mut lines = inside.ok().lines();
+    assert!(lines.next().unwrap().parse::<u64>().unwrap() > 1_000_000_000, "{}", inside.describe());
+    let namespace = fs::read_link(container.namespace("time")).unwrap();
+    assert_eq!(lines.next(), namespace.to_str());
+    container.end();
+}
+
+#[test]
+fn namespaces_of_a_users_container_are_joined_by_another_of_the_same_user() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let first = user.start(&user.root_only("sleep 1000"));
+    let kinds = [("user", "user"), ("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("network", "net")];
+    let bundle = user.root_only(
+        "for kind in user pid ipc uts net; do readlink /proc/self/ns/$kind; done; cat /proc/1/comm",
+    );
+    let bundle = kinds
+        .iter()
+        .fold(bundle, |bundle, (kind, file)| bundle.namespace(kind, Some(&first.namespace(file))));
+    let output = user.run(&bundle);
+    let links =
+        kinds.map(|(_, file)| fs::read_link(first.namespace(file)).unwrap().to_str().unwrap().to_owned());
+    assert_eq!(output.ok(), format!("{}\nsleep\n", links.join("\n")));
+    first.end();
+}
+
+#[test]
+fn groups_that_the_joined_user_namespace_denies_are_refused_by_name() {
+    only_for!(Cloison, "others tell the errno");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let first = user.start(&user.root_only("sleep 1000"));
+    let bundle = user.root_only("true").namespace("user", Some(&first.namespace("user")));
+    let bundle = bundle.without("/linux/uidMappings").without("/linux/gidMappings");
+    user.run(&bundle.set("/process/user/additionalGids", json!([0])))
+        .refused_saying(&["/process/user/additionalGids", "newgidmap"]);
+    first.end();
+}
+
+macro_rules! needs_programs {
+    () => {
+        skip_unless!(
+            fs::exists("/usr/bin/newuidmap").unwrap() && fs::exists("/etc/subuid").unwrap(),
+            "needs newuidmap (package uidmap) and an /etc/subuid"
+        );
+    };
+}
+
+#[test]
+fn ranges_are_mapped_by_newuidmap_and_newgidmap() {
+    needs_programs!();
+    let sandbox = Sandbox::new();
+    let user = User::with_ranges(&sandbox);
+    let script = "tr -s ' ' < /proc/self/uid_map; tr -s ' ' < /proc/self/gid_map; cat /proc/self/setgroups; \
+                  id -u; id -g; grep devpts /proc/mounts | grep -o 'gid=[0-9]*'";
+    let bundle = user
+        .ranges(script)
+        .push("/mounts/2/options", "gid=5")
+        .set("/process/user", json!({"uid": 33, "gid": 34}));
+    let maps = format!(" 0 {ID} 1\n 1 200000 65535\n");
+    assert_eq!(user.run(&bundle).ok(), format!("{maps}{maps}allow\n33\n34\ngid=200004\n"));
+}
+
+#[test]
+fn supplementary_groups_are_had_in_a_container_with_ranges() {
+    needs_programs!();
+    only_for!(Cloison, "runc refuses them in any rootless container");
+    let sandbox = Sandbox::new();
+    let user = User::with_ranges(&sandbox);
+    let bundle =
+        user.ranges("id -G").set("/process/user", json!({"uid": 33, "gid": 34, "additionalGids": [5, 6]}));
+    assert_eq!(user.run(&bundle).ok(), "34 5 6\n");
+    let container = user.start(&user.ranges("sleep 1000"));
+    let output = user.does(&["exec", "--user", "33:34", "--additional-gids", "5", &container.id, "id", "-G"]);
+    assert_eq!(output.ok(), "34 5\n");
+    container.end();
+}
+
+#[test]
+fn other_users_run_processes_in_a_container_with_ranges() {
+    needs_programs!();
+    let sandbox = Sandbox::new();
+    let user = User::with_ranges(&sandbox);
+    let container = user.start(&user.ranges("sleep 1000"));
+    let output = user.does(&["exec", "--user", "33:34", &container.id, "sh", "-c", "id -u; id -g"]);
+    assert_eq!(output.ok(), "33\n34\n");
+    container.end();
+}
+
+#[test]
+fn without_newuidmap_an_error_says_what_to_install_and_one_id_still_works() {
+    needs_programs!();
+    only_for!(Cloison, "the words");
+    let sandbox = Sandbox::new();
+    let user = User::with_ranges(&sandbox).without_programs();
+    user.run(&user.ranges("true")).refused_saying(&["newuidmap", "apt install uidmap"]);
+    assert_eq!(user.run(&user.root_only("id -u")).ok(), "0\n");
+}
+
+#[test]
+fn ids_outside_of_the_users_ranges_are_refused() {
+    needs_programs!();
+    only_for!(Cloison, "others tell the program's words only");
+    let sandbox = Sandbox::new();
+    let user = User::with_ranges(&sandbox);
+    let output = user.run(&user.mapped("true", &[(0, ID, 1), (1, 300_000, 1000)]));
+    output.refused_saying(&["newuidmap", "/etc/subuid"]);
+}
+
+#[test]
 fn ids_that_a_user_may_not_map_are_refused_with_the_file_that_says_so() {
     only_for!(Cloison, "others tell the program's words only");
     skip_unless!(fs::exists("/usr/bin/newuidmap").unwrap(), "needs newuidmap");
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
-    let output = user.run(&user.mapped("true", &[(0, USER, 1), (1, 100_000, 1000)]));
+    let output = user.run(&user.mapped("true", &[(0, ID, 1), (1, 100_000, 1000)]));
     output.refused_saying(&["newuidmap", "/etc/subuid"]);
 }

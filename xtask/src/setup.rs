@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{Result, command};
 
 /// A package, and what it brings: nothing is installed where that is there already.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
     // The root file system of most tests, in a single file.
     ("busybox-static", "/bin/busybox"),
     // Makes the Debian root file system of the others; the keys let it check what it downloads, on Ubuntu too.
@@ -14,6 +14,8 @@ const PACKAGES: [(&str, &str); 7] = [
     ("gpgv", "/usr/bin/gpgv"),
     // What our containers show is compared with what its containers show.
     ("runc", "/usr/sbin/runc"),
+    // Maps ranges of ids for containers of ordinary users.
+    ("uidmap", "/usr/bin/newuidmap"),
     // Our filters are compared with its.
     ("libseccomp-dev", "/usr/include/seccomp.h"),
     // The fuzz targets' engine is C++.

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use cloison_linux::{Errno, Kernel, Mode, OFlags, namespace::NamespaceFlags};
@@ -136,8 +136,7 @@ impl<'a> Init<'a> {
         let kernel = self.kernel;
         match &step.action {
             Action::HideInit => kernel.set_dumpable(false).doing(|| "hiding the init from other processes"),
-            Action::JoinNamespace(NamespaceFlags::USER, _) => security::become_root(self.kernel),
-            Action::JoinNamespace(kind, path) => security::join_namespace(kernel, *kind, path),
+            Action::JoinNamespace(kind, path) => self.join_namespace(*kind, path),
             Action::Join(step) => self.join(step),
             Action::ReachSources(sources) => {
                 self.reach(sources);
@@ -148,6 +147,9 @@ impl<'a> Init<'a> {
             Action::NewNamespace(kind) => {
                 kernel.unshare(*kind).doing(|| format!("making a new {kind} namespace"))
             }
+            // Who has entered the user namespace has made it for its children.
+            Action::NewClocks { by_go_between: true, .. } => Ok(()),
+            Action::NewClocks { offsets, .. } => security::enter_new_clocks(kernel, offsets),
             Action::NewSession => kernel.setsid().doing(|| "starting a session"),
             Action::TakeStreams => self.take_streams(),
             Action::SessionKeyring(name, permissions) => {
@@ -235,6 +237,15 @@ impl<'a> Init<'a> {
                 Ok(())
             }
             Action::Landlock(ruleset) => landlock::restrict(kernel, root(self.root.as_ref())?, ruleset),
+        }
+    }
+
+    fn join_namespace(&self, kind: NamespaceFlags, path: &Path) -> Result<(), Error> {
+        match kind {
+            NamespaceFlags::USER => security::become_root(self.kernel),
+            // Who has entered the user namespace has put its children there.
+            NamespaceFlags::PID => Ok(()),
+            _ => security::join_namespace(self.kernel, kind, path),
         }
     }
 

@@ -22,7 +22,7 @@ pub mod exec;
 mod landlock;
 mod program;
 pub(crate) mod rootfs;
-mod security;
+pub(crate) mod security;
 
 #[cfg(test)]
 mod tests;

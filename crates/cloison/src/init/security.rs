@@ -64,6 +64,43 @@ pub(super) fn join_namespace(kernel: &dyn Kernel, kind: NamespaceFlags, path: &P
     kernel.setns(namespace.as_fd(), kind).doing(doing)
 }
 
+/// Where a process says how the clocks of the time namespace differ that its children are to be in (`time_namespaces(7)`).
+pub(crate) const TIME_OFFSETS: &str = "/proc/self/timens_offsets";
+
+/// Makes a time namespace for the caller's children (Linux 5.6). `file` is [`TIME_OFFSETS`], where it had to be opened before.
+///
+/// # Errors
+/// What was being done, and what the kernel says.
+pub(crate) fn new_clocks(
+    kernel: &dyn Kernel,
+    offsets: &[(&'static str, i64, u32)],
+    file: Option<OwnedFd>,
+) -> Result<(), (&'static str, Errno)> {
+    kernel.unshare(NamespaceFlags::TIME).map_err(|errno| ("making a time namespace", errno))?;
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let written =
+        file.map_or_else(|| kernel.open(Path::new(TIME_OFFSETS), OFlags::WRONLY, Mode::empty()), Ok);
+    let lines: Vec<_> =
+        offsets.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}")).collect();
+    let written = written.and_then(|file| kernel.write(file.as_fd(), lines.join("\n").as_bytes()));
+    written.map_err(|errno| ("writing /proc/self/timens_offsets", errno))
+}
+
+/// Makes a time namespace and enters it. Before the ids change: afterwards `/proc/self` belongs to the host's root.
+pub(super) fn enter_new_clocks(
+    kernel: &dyn Kernel,
+    offsets: &[(&'static str, i64, u32)],
+) -> Result<(), Error> {
+    let made = new_clocks(kernel, offsets, None);
+    made.map_err(|(doing, errno)| Error::Call { doing: doing.to_owned(), errno })?;
+    let path = Path::new("/proc/self/ns/time_for_children");
+    let namespace = kernel.open(path, OFlags::RDONLY, Mode::empty());
+    let entered = namespace.and_then(|namespace| kernel.setns(namespace.as_fd(), NamespaceFlags::TIME));
+    entered.doing(|| "entering the new time namespace")
+}
+
 /// Root of the user namespace that was made or entered, without the groups from before.
 pub(super) fn become_root(kernel: &dyn Kernel) -> Result<(), Error> {
     let doing = || "becoming root in the user namespace";

@@ -1,5 +1,7 @@
 //! What is different where an ordinary user makes a container.
 
+use std::path::PathBuf;
+
 use crate::plan::HostFacts;
 use crate::plan::namespaces::{id_maps, maps_only};
 use crate::spec::{IdMapping, Namespace, NamespaceType, Spec};
@@ -46,7 +48,18 @@ pub(super) fn stays_in_our_cgroup(spec: &Spec) -> bool {
 pub(super) fn note_groups(spec: &Spec, facts: &mut HostFacts) {
     let (_, gids) = id_maps(spec);
     let own_group_only = !facts.privileged && maps_only(&gids, rustix::process::getegid().as_raw());
-    facts.groups_denied = own_group_only || denied_to_us(std::fs::read("/proc/self/setgroups"));
+    let joined = spec.linux.namespace(NamespaceType::User).and_then(|user| user.path.as_deref());
+    facts.groups_denied = own_group_only
+        || denied_to_us(std::fs::read("/proc/self/setgroups"))
+        || joined.and_then(setgroups_of).is_some_and(|path| denied_to_us(std::fs::read(path)));
+}
+
+/// The file that says so of a user namespace that is named by a process; by another name nobody can tell.
+fn setgroups_of(namespace: &str) -> Option<PathBuf> {
+    namespace
+        .strip_suffix("/ns/user")
+        .filter(|process| process.starts_with("/proc/"))
+        .map(|process| PathBuf::from(process).join("setgroups"))
 }
 
 fn denied_to_us(setgroups: std::io::Result<Vec<u8>>) -> bool {

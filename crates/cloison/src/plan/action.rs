@@ -126,7 +126,7 @@ pub enum HostAction {
     /// Maps the ids of a source that is there only once the mounts before it are, so that the init opens it.
     MapSource(BindSource),
     /// Sets the offsets of the clocks in a new time namespace: seconds and nanoseconds, by the names of `time_namespaces(7)`.
-    TimeOffsets(Vec<(&'static str, i64, u32)>),
+    TimeOffsets(Offsets),
     /// Puts children into an existing namespace.
     JoinNamespace(NamespaceFlags, PathBuf),
     /// Starts the init in new namespaces.
@@ -208,12 +208,7 @@ impl fmt::Display for HostAction {
             }
             Self::OpenSource(source) => write!(f, "open {source}"),
             Self::MapSource(source) => write!(f, "map what the init opens: {source}"),
-            Self::TimeOffsets(offsets) => {
-                f.write_str("time offsets")?;
-                offsets
-                    .iter()
-                    .try_for_each(|(clock, seconds, nanos)| write!(f, " {clock} {seconds}.{nanos:09}"))
-            }
+            Self::TimeOffsets(offsets) => write!(f, "time offsets{}", Clocks(offsets)),
             Self::JoinNamespace(kind, path) => {
                 write!(f, "put children into the {kind} namespace {}", path.display())
             }
@@ -240,6 +235,18 @@ impl fmt::Display for HostAction {
                 write!(f, "limit devices: {}", rules.join(", "))
             }
         }
+    }
+}
+
+/// Offsets of clocks: seconds and nanoseconds, by the names of `time_namespaces(7)`.
+pub type Offsets = Vec<(&'static str, i64, u32)>;
+
+struct Clocks<'a>(&'a [(&'static str, i64, u32)]);
+
+impl fmt::Display for Clocks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut offsets = self.0.iter();
+        offsets.try_for_each(|(clock, seconds, nanos)| write!(f, " {clock} {seconds}.{nanos:09}"))
     }
 }
 
@@ -280,6 +287,8 @@ pub struct MountStep {
     pub options: MountOptions,
     /// Read-only only after everything inside has been made (tmpfs and `/dev`).
     pub read_only_late: bool,
+    /// What of the host's is bound instead, where the kernel does not let a user namespace have one of its own.
+    pub or_bind: Option<PathBuf>,
     /// The ids of its source are mapped by the runtime when the init has opened it.
     pub mapped_when_opened: bool,
 }
@@ -293,7 +302,12 @@ impl fmt::Display for MountStep {
                 let recursive = if options.bind == Some(true) { "r" } else { "" };
                 write!(f, "{recursive}bind {} on {destination}", path.display())?;
             }
-            MountSource::FileSystem { fs_type, .. } => write!(f, "mount {fs_type} on {destination}")?,
+            MountSource::FileSystem { fs_type, .. } => {
+                write!(f, "mount {fs_type} on {destination}")?;
+                if let Some(path) = &self.or_bind {
+                    write!(f, " or bind {}", path.display())?;
+                }
+            }
         }
         attributes(f, "", options.attributes)?;
         attributes(f, "recursively ", options.recursive)?;
@@ -464,6 +478,13 @@ pub enum Action {
     Hostname(String),
     /// `setdomainname(2)`.
     Domainname(String),
+    /// Makes a time namespace with these offsets of its clocks, and enters it: in a user namespace, whose root is to have rights over it.
+    NewClocks {
+        /// Seconds and nanoseconds, by the names of `time_namespaces(7)`.
+        offsets: Offsets,
+        /// Who enters the user namespace for the init makes it.
+        by_go_between: bool,
+    },
     /// Writes one sysctl.
     Sysctl(String, String),
     /// Makes one path read-only, if it is there.
@@ -556,6 +577,7 @@ impl fmt::Display for Action {
             Self::Umask(mask) => write!(f, "umask {mask:04o}"),
             Self::Hostname(name) => write!(f, "hostname {name}"),
             Self::Domainname(name) => write!(f, "domainname {name}"),
+            Self::NewClocks { offsets, .. } => write!(f, "new time namespace{}", Clocks(offsets)),
             Self::Sysctl(key, value) => write!(f, "sysctl {key}={value}"),
             Self::ReadOnlyPath(path) => write!(f, "make {} read-only", path.display()),
             Self::MaskPaths(Masks { paths, label }) => {

@@ -241,11 +241,7 @@ fn host_side(
     hooks::open_outputs(spec, &mut steps);
     // The cgroup's own directory may be one of them.
     mounts::sources(spec, container, true, &mut steps);
-    if let Some(offsets) = namespaces::time_offsets(spec, namespaces) {
-        let namespace = namespaces.origin_of(NamespaceFlags::TIME);
-        let origin = if offsets.is_empty() { namespace } else { "/linux/timeOffsets".into() };
-        steps.push(HostAction::TimeOffsets(offsets), origin);
-    }
+    namespaces.clocks_by_host(spec, facts, &mut steps);
     namespaces.join_for_init(facts, &mut steps);
     // After what its process inherits.
     if let Some(unit) = &facts.unit {
@@ -354,6 +350,7 @@ fn enter_namespaces(
     steps: &mut Steps<Action>,
 ) {
     namespaces.join(facts, steps);
+    namespaces.clocks_by_init(spec, facts, steps);
     if namespaces.new.contains(NamespaceFlags::USER) {
         steps.push(Action::BecomeRoot, "/linux/uidMappings");
     }

@@ -66,9 +66,10 @@ pub(crate) fn mounts(
 ) {
     for (index, mount) in spec.mounts.iter().enumerate() {
         let origin = Origin::index("/mounts", index);
-        let mut step = mount_step(bundle, rootfs, mount);
+        let mut step = mount_step(bundle, rootfs, namespaces, mount);
         step.mapped_when_opened =
             source_ids(spec, mount, &step.options).is_some() && comes_later(&step, rootfs);
+        drop_unmapped_group(spec, &mut step);
         let is_cgroup =
             matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup");
         match &facts.cgroups {
@@ -80,6 +81,39 @@ pub(crate) fn mounts(
             }
             _ => steps.push(Action::Mount(Box::new(step)), origin),
         }
+    }
+}
+
+/// What of the host's may be bound where the kernel lets a user namespace have no instance of its own (`EPERM`): what shows the same,
+/// since the container shares those namespaces with the runtime; and `/sys`, in which all belongs to the host's root.
+fn of_the_host(fs_type: &str, namespaces: &Namespaces) -> Option<PathBuf> {
+    let path = match fs_type {
+        "sysfs" => "/sys",
+        "proc" if !namespaces.has(NamespaceFlags::PID) => "/proc",
+        "mqueue" if !namespaces.has(NamespaceFlags::IPC) => "/dev/mqueue",
+        _ => return None,
+    };
+    Some(path.into())
+}
+
+/// The group of a devpts, if it is not mapped in the container's new user namespace: the kernel takes no such option.
+fn unmapped_group<'o>(spec: &Spec, fs_type: &str, data: &'o [String]) -> Option<&'o String> {
+    let gids = &spec.linux.gid_mappings;
+    let is_mapped = |gid: u32| {
+        gids.iter().any(|map| gid.checked_sub(map.container_id).is_some_and(|offset| offset < map.size))
+    };
+    let may_be = fs_type == "devpts" && spec.linux.makes_namespace(NamespaceType::User);
+    let mut options = data.iter().filter(|_| may_be);
+    options.find(|option| {
+        let gid = option.strip_prefix("gid=").and_then(|gid| gid.parse().ok());
+        gid.is_some_and(|gid| !is_mapped(gid))
+    })
+}
+
+fn drop_unmapped_group(spec: &Spec, step: &mut MountStep) {
+    let MountSource::FileSystem { fs_type, .. } = &step.source else { return };
+    if let Some(option) = unmapped_group(spec, fs_type, &step.options.data).cloned() {
+        step.options.data.retain(|other| *other != option);
     }
 }
 
@@ -165,8 +199,17 @@ fn destination(mount: &Mount, rootfs: &Path) -> PathBuf {
     }
 }
 
-/// Mounts whose destination is written as the host's path.
+/// Mounts whose destination is written as the host's path, and options that are left out.
 pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
+    let unmapped = spec.mounts.iter().enumerate().filter_map(|(index, mount)| {
+        let option = unmapped_group(spec, mount.kind.as_deref().unwrap_or(""), &mount.options)?;
+        Some(Problem {
+            pointer: format!("/mounts/{index}/options"),
+            message: format!(
+                "{option} is left out, that group is not in /linux/gidMappings: terminals belong to the group of who opens them"
+            ),
+        })
+    });
     let outside = |mount: &Mount| destination(mount, rootfs) != clean(&mount.destination);
     let written = spec.mounts.iter().enumerate().filter(|(_, mount)| outside(mount));
     written
@@ -177,10 +220,11 @@ pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
                 destination(mount, rootfs).display()
             ),
         })
+        .chain(unmapped)
         .collect()
 }
 
-fn mount_step(bundle: &Path, rootfs: &Path, mount: &Mount) -> MountStep {
+fn mount_step(bundle: &Path, rootfs: &Path, namespaces: &Namespaces, mount: &Mount) -> MountStep {
     let mut options = MountOptions::parse(&mount.options);
     let destination = destination(mount, rootfs);
     let fs_type = mount.kind.as_deref().unwrap_or("");
@@ -193,6 +237,7 @@ fn mount_step(bundle: &Path, rootfs: &Path, mount: &Mount) -> MountStep {
             source: source_name.unwrap_or_else(|| fs_type.to_owned()),
         }
     };
+    let or_bind = of_the_host(fs_type, namespaces).filter(|_| options.bind.is_none() && !options.remount);
     let late = fs_type == "tmpfs" || destination == Path::new("/dev");
     let read_only_late = late
         && options.bind.is_none()
@@ -202,7 +247,7 @@ fn mount_step(bundle: &Path, rootfs: &Path, mount: &Mount) -> MountStep {
         options.attributes.set -= Attr::MOUNT_ATTR_RDONLY;
         options.read_only = None;
     }
-    MountStep { destination, source, options, read_only_late, mapped_when_opened: false }
+    MountStep { destination, source, options, read_only_late, or_bind, mapped_when_opened: false }
 }
 
 /// cgroup v2: the whole hierarchy, which a cgroup namespace narrows to the container's own. In a user namespace without one the
@@ -265,6 +310,7 @@ fn legacy_cgroups(
         source: MountSource::FileSystem { fs_type: "tmpfs".to_owned(), source: "tmpfs".to_owned() },
         options: top,
         read_only_late: read_only,
+        or_bind: None,
         mapped_when_opened: false,
     };
     steps.push(Action::Mount(Box::new(tmpfs)), origin.clone());
@@ -287,8 +333,14 @@ fn legacy_cgroups(
             MountSource::Bind(own.clone())
         };
         let destination = step.destination.join(name.strip_prefix(NAMED).unwrap_or(name));
-        let step =
-            MountStep { destination, source, options, read_only_late: false, mapped_when_opened: false };
+        let step = MountStep {
+            destination,
+            source,
+            options,
+            read_only_late: false,
+            or_bind: None,
+            mapped_when_opened: false,
+        };
         steps.push(Action::Mount(Box::new(step)), origin.clone());
     }
     for (name, _) in hierarchies.iter().filter(|(name, _)| name.contains(',')) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cloison_linux::namespace::NamespaceFlags;
 
-use super::action::{Action, HostAction, IdMapping, NetDevice, Origin};
+use super::action::{Action, HostAction, IdMapping, NetDevice, Offsets, Origin};
 use super::{CgroupView, HostFacts, Steps};
 use crate::spec::{self, NamespaceType, Spec};
 
@@ -82,9 +82,51 @@ impl Namespaces {
             let born_in_cgroup = facts.own_cgroup && matches!(facts.cgroups, CgroupView::Unified(_));
             let hides = if born_in_cgroup { NamespaceFlags::CGROUP } else { NamespaceFlags::empty() };
             NamespaceFlags::all() - NamespaceFlags::USER - NamespaceFlags::MOUNT - hides
+        } else if self.joins(NamespaceFlags::USER) {
+            // The go-between has the rights, once it is in the user namespace.
+            NamespaceFlags::empty()
         } else {
             NamespaceFlags::PID
         }
+    }
+
+    /// Who makes a new time namespace: the host's side, whose children are then in it; but in a user namespace that is to own it, the
+    /// init, or who enters that for the init.
+    fn makes_clocks(&self, facts: &HostFacts) -> Clockmaker {
+        if self.new.contains(NamespaceFlags::USER) {
+            Clockmaker::Init
+        } else if self.joins(NamespaceFlags::USER) && !facts.privileged {
+            Clockmaker::GoBetween
+        } else {
+            Clockmaker::Host
+        }
+    }
+
+    /// The host's step that makes a time namespace, if it is that side's.
+    pub(crate) fn clocks_by_host(&self, spec: &Spec, facts: &HostFacts, steps: &mut Steps<HostAction>) {
+        if let Some((offsets, origin)) = self.clocks(spec)
+            && self.makes_clocks(facts) == Clockmaker::Host
+        {
+            steps.push(HostAction::TimeOffsets(offsets), origin);
+        }
+    }
+
+    /// The init's.
+    pub(crate) fn clocks_by_init(&self, spec: &Spec, facts: &HostFacts, steps: &mut Steps<Action>) {
+        let maker = self.makes_clocks(facts);
+        if let Some((offsets, origin)) = self.clocks(spec)
+            && maker != Clockmaker::Host
+        {
+            let by_go_between = maker == Clockmaker::GoBetween;
+            steps.push(Action::NewClocks { offsets, by_go_between }, origin);
+        }
+    }
+
+    fn clocks(&self, spec: &Spec) -> Option<(Offsets, Origin)> {
+        let offsets = time_offsets(spec, self)?;
+        let namespace = self.origin_of(NamespaceFlags::TIME);
+        let origin = if offsets.is_empty() { namespace } else { "/linux/timeOffsets".into() };
+        Some((offsets, origin))
     }
 
     /// The steps by which the host's side enters existing namespaces for the init.
@@ -114,6 +156,14 @@ impl Namespaces {
             steps.push(Action::JoinNamespace(*kind, path.clone()), origin.clone());
         }
     }
+}
+
+/// Who makes a time namespace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clockmaker {
+    Host,
+    Init,
+    GoBetween,
 }
 
 fn flag(kind: NamespaceType) -> NamespaceFlags {
@@ -160,7 +210,7 @@ pub fn mappings(list: &[spec::IdMapping]) -> Vec<IdMapping> {
 
 /// `/linux/timeOffsets` as `/proc/self/timens_offsets` takes them; none if no time namespace is made, an empty list if one is made
 /// without offsets (it still needs the host's side, since it holds the children of its maker).
-pub fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Option<Vec<(&'static str, i64, u32)>> {
+fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Option<Offsets> {
     let offset = |clock| {
         let offset = spec.linux.time_offsets.get(clock)?;
         Some((clock, offset.secs, offset.nanosecs))

@@ -70,7 +70,14 @@ pub(crate) fn mount(
             if needs_mount_2(&options) {
                 return mount_2(kernel, root, step, &target, fs_type, source, &options);
             }
-            file_system(kernel, step, fs_type, source, &options)?
+            match (file_system(kernel, step, fs_type, source, &options), &step.or_bind) {
+                (Err(error), Some(path)) if error.errno() == Some(Errno::PERM) => {
+                    log::debug!("{error}: {} is bound instead", path.display());
+                    // Where that is not there, the first error says more.
+                    host_instance(kernel, path, options.attributes.set).map_err(|_| error)?
+                }
+                (made, _) => made?,
+            }
         }
         (MountSource::Bind(source), None) => {
             return Err(Error::Refused(format!("bind mount without a source: {}", source.display())));
@@ -375,6 +382,17 @@ fn configure(
         }
     }
     kernel.fsconfig_create(fs).map_err(|errno| (errno, "creating it".to_owned()))
+}
+
+/// A copy of the host's mounts at a path, with restrictions on all of them. The root of a user namespace may not uncover what they cover,
+/// and gets all or nothing.
+fn host_instance(kernel: &dyn Kernel, path: &Path, attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
+    let source = kernel.open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE;
+    let tree = kernel.open_tree(source.as_fd(), flags)?;
+    let restrictions = Attributes { set: attributes & INHERITED, clear: MountAttrFlags::empty() };
+    set_attributes(kernel, tree.as_fd(), restrictions, true)?;
+    Ok(tree)
 }
 
 /// A new tmpfs has the permissions of the directory that it covers, unless it is told others.

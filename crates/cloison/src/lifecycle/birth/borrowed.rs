@@ -6,6 +6,7 @@ use std::path::Path;
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Kernel, Mode, OFlags};
 
+use crate::init::security;
 use crate::lifecycle::Error;
 use crate::lifecycle::error::Doing as _;
 
@@ -24,16 +25,8 @@ impl<'k> Borrowed<'k> {
 
     pub(super) fn time_offsets(&mut self, offsets: &[(&'static str, i64, u32)]) -> Result<(), Error> {
         self.remember(NamespaceFlags::TIME)?;
-        self.kernel.unshare(NamespaceFlags::TIME).doing("making a time namespace")?;
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let doing = "writing /proc/self/timens_offsets";
-        let path = Path::new("/proc/self/timens_offsets");
-        let file = self.kernel.open(path, OFlags::WRONLY, Mode::empty()).doing(doing)?;
-        let lines: Vec<_> =
-            offsets.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}")).collect();
-        self.kernel.write(file.as_fd(), lines.join("\n").as_bytes()).doing(doing)
+        security::new_clocks(self.kernel, offsets, None)
+            .map_err(|(doing, errno)| Error::Call { doing: doing.to_owned(), errno })
     }
 
     pub(super) fn join(&mut self, kind: NamespaceFlags, path: &Path) -> Result<(), Error> {

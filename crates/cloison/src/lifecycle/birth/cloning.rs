@@ -11,11 +11,12 @@ use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, launch};
 use super::{Begin, Birth, usher};
 use crate::init::channel::{Failure, FromInit};
 use crate::init::create::{Inheritance, Start, birth};
+use crate::init::security::{TIME_OFFSETS, new_clocks};
 use crate::lifecycle::Error;
 use crate::lifecycle::error::Doing as _;
 use crate::monitor::Ends;
 use crate::plan::Plan;
-use crate::plan::action::Action;
+use crate::plan::action::{Action, Offsets};
 
 /// The init, and the socket to it.
 pub(in crate::lifecycle) struct FirstBorn {
@@ -69,10 +70,8 @@ impl Birth<'_> {
             hook_outputs: self.hook_outputs.as_fds(),
             streams: self.streams.as_ref().map(Ends::as_fds),
         };
-        let user = self.plan.container.iter().find_map(|step| match &step.action {
-            Action::JoinNamespace(NamespaceFlags::USER, path) => Some(path.as_path()),
-            _ => None,
-        });
+        let way = Way::of(&self.plan);
+        let user = way.user;
         // Who only starts the init stays in the runtime's.
         let ushered = waits_in.is_some();
         let between = user.is_some() || ushered;
@@ -91,7 +90,7 @@ impl Birth<'_> {
                     usher::wait_in(kernel, &unit, inherited.channel);
                 }
                 if between {
-                    go_between(kernel, user, namespaces, &self.plan, &inherited)
+                    go_between(kernel, &way, namespaces, &self.plan, &inherited)
                 } else {
                     be_born(kernel, &self.plan, &inherited)
                 }
@@ -136,24 +135,64 @@ fn be_born(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> ! {
     std::process::exit(1)
 }
 
-/// Enters the user namespace that the init must be born in, if it is to be born in one, gives birth to it as a child of the runtime,
-/// and goes.
+/// What a go-between enters or makes for the init, which must be born in it.
+struct Way<'p> {
+    user: Option<&'p Path>,
+    pid: Option<&'p Path>,
+    clocks: Option<&'p Offsets>,
+}
+
+impl<'p> Way<'p> {
+    fn of(plan: &'p Plan) -> Self {
+        let mut way = Self { user: None, pid: None, clocks: None };
+        for step in &plan.container {
+            match &step.action {
+                Action::JoinNamespace(NamespaceFlags::USER, path) => way.user = Some(path),
+                Action::JoinNamespace(NamespaceFlags::PID, path) => way.pid = Some(path),
+                Action::NewClocks { offsets, by_go_between: true } => way.clocks = Some(offsets),
+                _ => {}
+            }
+        }
+        way
+    }
+
+    /// All is opened before the user namespace is entered, from which it may not be seen.
+    fn go(&self, kernel: &dyn Kernel) -> Result<(), (String, Errno)> {
+        let Some(user) = self.user else { return Ok(()) };
+        let named = |kind: &str, path: &Path| format!("joining the {kind} namespace {}", path.display());
+        let doing = |errno| (named("user", user), errno);
+        let open = |path: &Path, flags| kernel.open(path, flags, Mode::empty());
+        let entered = open(user, OFlags::RDONLY).map_err(doing)?;
+        let pid =
+            self.pid.map(|path| open(path, OFlags::RDONLY).map_err(|errno| (named("pid", path), errno)));
+        let pid = pid.transpose()?;
+        let offsets = self.clocks.map(|_| open(Path::new(TIME_OFFSETS), OFlags::WRONLY)).transpose();
+        let offsets = offsets.map_err(|errno| (format!("opening {TIME_OFFSETS}"), errno))?;
+        // A process that joins a container is not to be looked into from there, before and after its ids mean something else.
+        kernel.set_dumpable(false).map_err(doing)?;
+        kernel.setns(entered.as_fd(), NamespaceFlags::USER).map_err(doing)?;
+        kernel.set_dumpable(false).map_err(doing)?;
+        if let (Some(path), Some(pid)) = (self.pid, pid) {
+            let joined = kernel.setns(pid.as_fd(), NamespaceFlags::PID);
+            joined.map_err(|errno| (named("pid", path), errno))?;
+        }
+        self.clocks.map_or(Ok(()), |clocks| {
+            new_clocks(kernel, clocks, offsets).map_err(|(doing, errno)| (doing.to_owned(), errno))
+        })
+    }
+}
+
+/// Enters what the init must be born in, if there is such, gives birth to it as a child of the runtime, and goes.
 fn go_between(
     kernel: &dyn Kernel,
-    user: Option<&Path>,
+    way: &Way<'_>,
     namespaces: NamespaceFlags,
     plan: &Plan,
     inherited: &Inheritance<'_>,
 ) -> ! {
-    let born = || -> Result<(), Errno> {
-        if let Some(user) = user {
-            let user = kernel.open(user, OFlags::RDONLY, Mode::empty())?;
-            // A process that joins a container is not to be looked into from there, before and after its ids mean something else.
-            kernel.set_dumpable(false)?;
-            kernel.setns(user.as_fd(), NamespaceFlags::USER)?;
-            kernel.set_dumpable(false)?;
-        }
-        match kernel.clone3(&CloneRequest { namespaces, cgroup: None, as_sibling: true })? {
+    let born = way.go(kernel).and_then(|()| {
+        let request = CloneRequest { namespaces, cgroup: None, as_sibling: true };
+        match kernel.clone3(&request).map_err(|errno| ("starting the init".to_owned(), errno))? {
             Fork::Child => match FromInit::send_self(kernel, inherited.channel) {
                 Ok(()) => be_born(kernel, plan, inherited),
                 // The runtime hears no more, as it has gone.
@@ -161,15 +200,9 @@ fn go_between(
             },
             Fork::Parent { .. } => Ok(()),
         }
-    };
-    if let Err(errno) = born() {
-        let causes = vec![
-            match user {
-                Some(user) => format!("joining the user namespace {}", user.display()),
-                None => "starting the init".to_owned(),
-            },
-            crate::errno::Text(errno).to_string(),
-        ];
+    });
+    if let Err((doing, errno)) = born {
+        let causes = vec![doing, crate::errno::Text(errno).to_string()];
         let failure = Failure { errno: Some(errno.raw_os_error()), causes };
         if let Err(errno) = FromInit::send_failure(kernel, inherited.channel, &failure) {
             log::debug!("nobody to tell that {failure}: {errno}");

@@ -19,6 +19,7 @@ fn file_system(fs_type: &str, destination: &str, options: &[&str]) -> MountStep 
         source,
         options,
         read_only_late: false,
+        or_bind: None,
         mapped_when_opened: false,
     }
 }
