@@ -1,8 +1,10 @@
 //! `seccomp record`: the least profile under which a container runs.
 
+use std::fs;
 use std::path::Path;
 
-use cloison_tests::{Bundle, Output, Sandbox, Value, json, only_for};
+use cloison_tests::{Bundle, Container, Foreground, Output, Sandbox, Value, json, only_for, until};
+use rustix::process::Signal;
 
 /// Records a run of the bundle; gives what was printed, and the profile.
 fn record(sandbox: &Sandbox, bundle: &Bundle<'_>) -> (Output, Value) {
@@ -15,7 +17,7 @@ fn record(sandbox: &Sandbox, bundle: &Bundle<'_>) -> (Output, Value) {
 }
 
 fn read(file: &Path) -> Value {
-    let text = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let text = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_slice(&text).expect("a profile is JSON")
 }
 
@@ -100,4 +102,108 @@ fn a_container_that_cannot_be_is_an_error_and_leaves_no_recorder() {
     let mut command = sandbox.command(["seccomp", "record", "--", "--detach", "--bundle"]);
     command.arg(bundle.dir()).arg(sandbox.new_id());
     sandbox.finish(command).refused_saying(&["detached"]);
+}
+
+/// Records a container that runs, from when all of its processes are traced on.
+fn begin<'s>(sandbox: &'s Sandbox, container: &Container<'_>, file: &Path) -> Foreground<'s> {
+    let mut command = sandbox.command(["seccomp", "record", "--output"]);
+    command.arg(file).arg(container.id());
+    let recorder = sandbox.spawn(command);
+    until("the container is traced", || tracer_of(container.pid()) == Some(recorder.pid()));
+    recorder
+}
+
+/// Who traces a process, by its number in `/proc/PID/status`.
+fn tracer_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap();
+    tracer.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
+fn interrupt(recorder: Foreground<'_>) -> Output {
+    recorder.signal(Signal::INT);
+    recorder.wait()
+}
+
+#[test]
+fn a_running_container_is_recorded_until_ctrl_c_and_goes_on() {
+    only_for!(Cloison, "no other runtime records");
+    let sandbox = Sandbox::new();
+    // Its own work, that of processes which it makes, and one that has stopped itself.
+    let script = "trap 'echo heard' USR1; sh -c 'kill -STOP $$; echo woken' & \
+        n=0; while :; do n=$((n+1)); mkdir /dev/shm/$n; echo $n; sleep 0.05; done";
+    let container = sandbox.busybox(script).start();
+    container.until_prints("\n3\n");
+    let file = sandbox.dir().join("profile.json");
+    let recorder = begin(&sandbox, &container, &file);
+    let seen = container.stdout();
+    until("it goes on", || container.stdout().len() > seen.len() + 20);
+    container.kill(&["USR1"]).ok();
+    container.until_prints("heard");
+    assert_eq!(interrupt(recorder).ok(), "");
+    let profile = read(&file);
+    let names = names(&profile);
+    for made in ["mkdir", "execve", "write", "exit_group"] {
+        assert!(names.contains(&made), "{made}: {names:?}");
+    }
+    assert!(!names.contains(&"mount") && !names.contains(&"socket"), "{names:?}");
+    assert_eq!(tracer_of(container.pid()), None);
+    let seen = container.stdout();
+    until("it goes on afterwards", || container.stdout().len() > seen.len() + 20);
+    assert!(!container.stdout().contains("woken"), "who was stopped stays so");
+    container.exec_script(&[], "kill -CONT -1").ok();
+    container.until_prints("woken");
+    container.end();
+}
+
+#[test]
+fn a_recording_ends_with_its_container_and_tells_what_a_waiting_process_waits_in() {
+    only_for!(Cloison, "no other runtime records");
+    let sandbox = Sandbox::new();
+    let container = sandbox.sleeper().start();
+    let file = sandbox.dir().join("profile.json");
+    let recorder = begin(&sandbox, &container, &file);
+    // Who joins is recorded from soon on.
+    let joined = container.exec_script(&[], "sleep 0.5; mkdir /dev/shm/joined; sleep 0.2");
+    joined.ok();
+    container.end();
+    assert_eq!(recorder.wait().ok(), "");
+    let profile = read(&file);
+    let names = names(&profile);
+    assert!(names.contains(&"mkdir"), "{names:?}");
+    assert!(names.iter().any(|name| name.ends_with("nanosleep")), "{names:?}");
+}
+
+#[test]
+fn a_container_is_unharmed_by_a_recorder_that_is_killed() {
+    only_for!(Cloison, "no other runtime records");
+    let sandbox = Sandbox::new();
+    let container = sandbox.busybox("n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done").start();
+    let file = sandbox.dir().join("profile.json");
+    for _ in 0..3 {
+        let recorder = begin(&sandbox, &container, &file);
+        recorder.signal(Signal::KILL);
+        recorder.wait();
+        let seen = container.stdout();
+        until("it goes on", || container.stdout().len() > seen.len() + 10);
+    }
+    assert_eq!(tracer_of(container.pid()), None);
+    container.end();
+}
+
+#[test]
+fn what_cannot_be_recorded_is_told() {
+    only_for!(Cloison, "no other runtime records");
+    let sandbox = Sandbox::new();
+    sandbox.cloison(["seccomp", "record", "not-there"]).refused_saying(&["does not exist"]);
+    let container = sandbox.sleeper().create();
+    sandbox.cloison(["seccomp", "record", container.id()]).refused_saying(&["is not running"]);
+    container.start().ok();
+    let file = sandbox.dir().join("profile.json");
+    let recorder = begin(&sandbox, &container, &file);
+    sandbox.cloison(["seccomp", "record", container.id()]).refused_saying(&["cannot be traced"]);
+    interrupt(recorder).ok();
+    container.end();
+    let output = sandbox.cloison(["seccomp", "record"]);
+    assert!(output.stderr.contains("ID"), "{}", output.describe());
 }

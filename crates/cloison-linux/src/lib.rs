@@ -41,6 +41,7 @@
 //! | [`landlock`] | rights on files and ports that a process gives up |
 //! | [`bpf`] | programs that decide which devices a cgroup may use |
 //! | [`seccomp`] | what filters of system calls can do |
+//! | [`trace`] | system calls of tasks that run already |
 //! | [`capability`] | names, numbers and sets of capabilities |
 //! | [`terminal`] | pseudo terminals and their sizes |
 //! | [`lock`] | locks on the state directory |
@@ -73,6 +74,7 @@ pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod terminal;
+pub mod trace;
 
 pub use kernel::{Kernel, Result};
 pub use linux::Linux;

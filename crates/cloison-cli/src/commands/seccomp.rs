@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use cloison::explain::explain_file;
+use cloison::id::ContainerId;
 use cloison::lifecycle::{self, Recording, Runtime};
 
 use super::run::Run;
@@ -24,7 +25,7 @@ pub(crate) struct Seccomp {
 enum SeccompCommand {
     /// say which rule of a profile decides about a system call, and why
     Explain(Explain),
-    /// run a container, and write the least profile under which it runs
+    /// write the least profile for a container that runs, or that is run for it
     Record(Record),
 }
 
@@ -43,8 +44,11 @@ struct Record {
     /// File to write the profile to [default: standard output, at the end]
     #[arg(short, long, value_name = "FILE", value_parser = path())]
     output: Option<PathBuf>,
-    /// Arguments of run
-    #[arg(value_name = "RUN-ARGUMENTS", last = true, required = true)]
+    /// A running container: its calls are recorded until it ends, or until Ctrl-C
+    #[arg(value_name = "ID", conflicts_with = "run", required_unless_present = "run")]
+    id: Option<String>,
+    /// Arguments of run: its calls are recorded from the beginning
+    #[arg(value_name = "RUN-ARGUMENTS", last = true)]
     run: Vec<OsString>,
 }
 
@@ -74,10 +78,13 @@ impl Explain {
 }
 
 impl Record {
-    /// Runs the container; the exit code is the container's.
+    /// Looks on at the container, or runs it; then the exit code is the container's.
     fn run(self, runtime: &Runtime) -> Result<ExitCode, Error> {
-        let run = run_of(self.run)?;
-        let Recording { profile, unknown, exit_code } = lifecycle::record(runtime, &run.into_options()?)?;
+        let recording = match &self.id {
+            Some(id) => lifecycle::record_running(runtime, &ContainerId::parse(id)?)?,
+            None => lifecycle::record(runtime, &run_of(self.run)?.into_options()?)?,
+        };
+        let Recording { profile, unknown, exit_code } = recording;
         for (architecture, number) in unknown {
             log::warn!(
                 "not in the profile: call {number} of architecture {architecture:#x}, which has no name"

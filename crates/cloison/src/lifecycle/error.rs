@@ -45,6 +45,14 @@ pub enum Error {
     /// The command line asks for what this version cannot do.
     #[error("{0} not supported by this version of cloison")]
     Unsupported(&'static str),
+    /// A task of the container may not be traced, or somebody traces it already.
+    #[error("task {task} of the container cannot be traced: {}", Text(*errno))]
+    NotTraceable {
+        /// Its number.
+        task: i32,
+        /// What the kernel says: `EPERM` also where it is traced.
+        errno: Errno,
+    },
     /// A hook failed.
     #[error(transparent)]
     Hook(#[from] crate::hook::Error),

@@ -63,7 +63,7 @@ pub use monitored::MonitorOptions;
 pub use pause::{pause, resume};
 pub use ps::processes;
 pub use receive::{Receiving, receive};
-pub use record::{Recording, record};
+pub use record::{Recording, record, record_running};
 pub use resize::resize;
 pub use restore::restore;
 pub use run::run;

@@ -4,6 +4,8 @@
 //! on and writes it down (`seccomp_unotify(2)`, Linux 5.5). That works for all programs of the container, whoever they run as, and takes
 //! neither a tracer nor the machine's audit log.
 
+mod running;
+
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -20,6 +22,8 @@ use super::run::foreground;
 use super::{Error, RunOptions, Runtime, console};
 use crate::plan::seccomp::Filter;
 use crate::spec;
+
+pub use running::record_running;
 
 /// The calls that were made: architecture as the kernel tells it (`AUDIT_ARCH_*`), number.
 type Calls = BTreeSet<(u32, u32)>;
