@@ -13,6 +13,8 @@
 //! | `guards` | whether the tests of known holes can fail |
 //! | `bench` | a run of `true`, and an `exec` of it, beside the other runtimes on this machine |
 //! | `size` | how large the binary is, and that it is static |
+//! | `vm` | a throw-away machine with a kernel and a systemd of its own |
+//! | `matrix` | the integration tests on other kernels, in such machines |
 //! | `syscalls` | the numbers of the system calls, from the kernel's headers |
 //! | `command`, `build` | running other programs, as root where need be; building and finding the runtime |
 
@@ -27,11 +29,13 @@ mod fuzz;
 mod guards;
 mod integration;
 mod isolate;
+mod matrix;
 mod race;
 mod setup;
 mod size;
 mod syscalls;
 mod test;
+mod vm;
 
 /// What ends a tool: a sentence, or the error of the standard library behind it.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -49,6 +53,8 @@ tools:
                             run each fuzz target for so long (10 minutes)
   bench [ROUNDS]            measure `run true` and `exec true` beside runc and crun, interleaved
   size                      build the release binary; check that it is static and below 4.3 MB
+  vm [OPTIONS] -- COMMAND   run a command in a throw-away machine: `cargo xtask vm help`
+  matrix [OPTIONS]          run the tests in such machines, with several kernels: `cargo xtask matrix help`
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev
 ";
 
@@ -73,6 +79,19 @@ fn main() -> ExitCode {
         ["bench", rounds] => rounds.parse().map_err(Into::into).and_then(bench::bench),
         ["size"] => size::size(),
         ["syscalls", directories @ ..] if !directories.is_empty() => syscalls::syscalls(directories),
+        ["vm", "help" | "--help" | "-h"] => {
+            print!("{}", vm::USAGE);
+            Ok(())
+        }
+        ["vm", words @ ..] => match vm::vm(words) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        ["matrix", "help" | "--help" | "-h"] => {
+            print!("{}", matrix::USAGE);
+            Ok(())
+        }
+        ["matrix", words @ ..] => matrix::matrix(words),
         // Not for people: `test` has cargo run each test program through it.
         ["isolate", program, filters @ ..] => isolate::isolate(program, filters),
         ["help" | "--help" | "-h"] => {

@@ -22,11 +22,19 @@ const PACKAGES: [(&str, &str); 8] = [
     ("g++", "/usr/bin/g++"),
 ];
 
-/// Installs what is missing, with `apt-get`.
+/// Installs what the tests need and is missing.
+///
+/// # Errors
+/// As of [`install`].
+pub(crate) fn setup() -> Result<()> {
+    install(&PACKAGES)
+}
+
+/// Installs those packages that bring a file which is missing, with `apt-get`.
 ///
 /// # Errors
 /// When something is missing and this is neither Debian nor Ubuntu, or the installation fails.
-pub(crate) fn setup() -> Result<()> {
+pub(crate) fn install(packages: &[(&str, &str)]) -> Result<()> {
     let is_there = |file: &str| {
         let name = Path::new(file).file_name().and_then(|name| name.to_str());
         // Whoever installed runc from elsewhere keeps it; the tests want busybox in /bin and no other.
@@ -34,7 +42,7 @@ pub(crate) fn setup() -> Result<()> {
             || name.is_some_and(|name| name != "busybox" && command::find(name).is_some())
     };
     let missing: Vec<&str> =
-        PACKAGES.iter().filter(|(_, file)| !is_there(file)).map(|(package, _)| *package).collect();
+        packages.iter().filter(|(_, file)| !is_there(file)).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
