@@ -18,9 +18,6 @@ const PACKAGES: [(&str, &str); 9] = [
     ("xz-utils", "/usr/bin/xz"),
 ];
 
-/// What booting under qemu needs besides. (`virtiofsd` is in `qemu-system-common` of Debian 12.)
-const PACKAGES_OF_QEMU: [(&str, &str); 1] = [("qemu-system-x86", "/usr/bin/qemu-system-x86_64")];
-
 /// The directory with these parts in it; those that are missing, or were made by other scripts than today's, are made first.
 pub(super) fn ready(parts: &[&str]) -> Result<PathBuf> {
     let directory = directory()?;
@@ -41,9 +38,6 @@ fn stamp_of(directory: &Path, part: &str) -> PathBuf {
 /// Makes these parts anew.
 pub(super) fn build(parts: &[&str]) -> Result<PathBuf> {
     setup::install(&PACKAGES)?;
-    if parts.contains(&"qemu") {
-        setup::install(&PACKAGES_OF_QEMU)?;
-    }
     let directory = directory()?;
     std::fs::create_dir_all(&directory)?;
     let root = command::as_root()?;

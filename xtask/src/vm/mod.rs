@@ -29,7 +29,7 @@ const NO_STATUS: u8 = 125;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask vm [OPTIONS] -- COMMAND [ARGUMENT...]
-       cargo xtask vm build [PART...]       (root, uml, 5.10, 6.1, 6.12, qemu: else what a command needs is made)
+       cargo xtask vm build [PART...]       (root, uml, 5.10, 6.1, 6.12; else what a command needs is made)
 
 Runs a command as root in a throw-away machine; one word is a script for sh. Its output comes here, its exit status is ours
 (124: the time was up, 125: the machine ended without one).
@@ -149,7 +149,7 @@ impl Machine {
     /// # Errors
     /// When the machine cannot be made or booted.
     pub(crate) fn run(&self, script: &str) -> Result<u8> {
-        let needed: &[&str] = if self.is_uml() { &["root", "uml"] } else { &["root", "qemu", &self.kernel] };
+        let needed: &[&str] = if self.is_uml() { &["root", "uml"] } else { &["root", &self.kernel] };
         let image = image::ready(needed)?;
         let scratch = Scratch::new()?;
         let log = self.log.clone().unwrap_or_else(|| scratch.0.join("console"));

@@ -8,7 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Booted, Machine, until_we_end};
-use crate::{Result, command};
+use crate::{Result, command, setup};
+
+/// (`virtiofsd` comes with it on Debian 12.)
+const PACKAGES: [(&str, &str); 1] = [("qemu-system-x86", "/usr/bin/qemu-system-x86_64")];
 
 /// Where Debian keeps the server of shared directories.
 const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
@@ -26,17 +29,14 @@ pub(super) fn boot(
     let mut file = File::create(&initrd)?;
     std::io::copy(&mut File::open(kernel.join("initrd"))?, &mut file)?;
     file.write_all(&archive(format!("{script}\n").as_bytes()))?;
-    let own = image.join("qemu/qemu-system-x86_64");
-    let program = if own.is_file() { own } else { PathBuf::from("qemu-system-x86_64") };
-    let mut command = until_we_end(&program);
+    setup::install(&PACKAGES)?;
+    let mut command = until_we_end(Path::new("qemu-system-x86_64"));
     let drive = |name: &str, file: &Path| {
         format!("file={},format=raw,if=none,id={name},snapshot=on,cache=unsafe", file.display())
     };
     command
         // For what is written to the drives, which is of this run only.
         .env("TMPDIR", scratch)
-        .arg("-L")
-        .arg(image.join("qemu"))
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         // The plainest processor is the quickest to emulate.
         .args([
