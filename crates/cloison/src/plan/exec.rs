@@ -285,6 +285,8 @@ fn newcomer_side(
     join(facts, namespaces, by_go_between, &mut steps);
     steps.push(Action::NewSession, "exec");
     if !facts.no_new_keyring {
+        // The container's may not be found, and then it is a new one.
+        labels::key(spec, &mut steps);
         steps.push(Action::Join(Joining::SessionKeyring(session_keyring_name(id))), "exec");
     }
     if facts.activation > 0 {

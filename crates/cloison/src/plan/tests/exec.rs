@@ -306,3 +306,13 @@ fn labels_are_refused_by_their_place() {
     );
     assert!(refused(|flags| flags.selinux_label = Some("l".into())).starts_with("/process/selinuxLabel: "));
 }
+
+#[test]
+fn keys_of_a_process_that_joins_are_marked_before_there_are_any() {
+    let facts = ExecFacts { modules: labels::Modules { selinux: true, ..Default::default() }, ..root() };
+    let flags = ProcessFlags { selinux_label: Some("u:r:t:s0".into()), ..flags() };
+    let steps = newcomer(&planned(example(), flags, &facts));
+    let place = |begin: &str| steps.iter().position(|step| step.starts_with(begin)).expect(begin);
+    assert_eq!(place("mark keys with u:r:t:s0") + 1, place("join the session keyring"));
+    assert_eq!(place("keep the way to the process's attributes"), 0);
+}
