@@ -1,0 +1,171 @@
+//! Many containers that are alive at once. How many is said by `CLOISON_TEST_MANY`.
+//!
+//! What a command costs is the processor time of its process and of the container's first one, as the kernel accounts it
+//! (`/proc/PID/schedstat`): that is the same on a busy machine, where the clock says nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use cloison_tests::{Sandbox, only_for, runtime, skip_unless};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+/// How many containers there are when nothing is said.
+const FEW: usize = 40;
+
+/// Of how many measurements the least is taken, because everything else on the machine can only add to it.
+const SAMPLES: usize = 8;
+
+/// How often it is all measured again before it is true that something costs too much.
+const ATTEMPTS: usize = 6;
+
+fn many() -> usize {
+    let said = std::env::var("CLOISON_TEST_MANY").ok();
+    said.map_or(FEW, |number| number.parse().expect("CLOISON_TEST_MANY is a number"))
+}
+
+/// The processor time that a process has used, while it runs or waits to be reaped.
+fn processor_time(pid: u32) -> Option<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
+}
+
+/// Runs a command to its end, and gives what it cost. It prints nothing.
+fn cost_of(mut command: Command) -> Duration {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("it can be executed");
+    let pid = Pid::from_child(&child);
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).expect("it is our child");
+    let cost = processor_time(child.id()).expect("it has not been reaped");
+    assert!(child.wait().expect("it is our child").success(), "{command:?} fails");
+    cost
+}
+
+/// Containers of one bundle, all alive.
+struct Crowd<'s> {
+    sandbox: &'s Sandbox,
+    bundle: &'s Path,
+    made: Vec<String>,
+}
+
+impl Crowd<'_> {
+    /// Makes one more; gives what it cost.
+    fn join(&mut self) -> Duration {
+        let id = self.sandbox.new_id();
+        let pid_file = self.sandbox.dir().join("pid");
+        let mut command = self.sandbox.command(["run", "--detach", "--bundle"]);
+        command.arg(self.bundle).arg("--pid-file").arg(&pid_file).arg(&id);
+        let host = cost_of(command);
+        let pid = fs::read_to_string(pid_file).unwrap().parse().unwrap();
+        self.made.push(id);
+        host + processor_time(pid).expect("it lives")
+    }
+
+    fn leave(&mut self) {
+        let id = self.made.pop().expect("somebody is here");
+        self.sandbox.cloison(["delete", "--force", &id]).ok();
+    }
+
+    /// The least that one more costs now.
+    fn least(&mut self) -> Duration {
+        let costs = (0..SAMPLES).map(|_| {
+            let cost = self.join();
+            self.leave();
+            cost
+        });
+        costs.collect::<Vec<_>>().into_iter().min().expect("it was measured")
+    }
+
+    fn grow_to(&mut self, count: usize) {
+        while self.made.len() < count {
+            self.join();
+        }
+    }
+}
+
+impl Drop for Crowd<'_> {
+    fn drop(&mut self) {
+        for id in std::mem::take(&mut self.made) {
+            let deleted = self.sandbox.cloison(["delete", "--force", &id]);
+            assert!(deleted.status.success() || std::thread::panicking(), "{}", deleted.describe());
+        }
+    }
+}
+
+/// That `costs` gives a first figure and a second, no more than `factor` times the first, sooner or later.
+fn assert_within(what: &str, factor: f64, mut costs: impl FnMut() -> (Duration, Duration)) {
+    let mut least = (Duration::MAX, Duration::MAX);
+    for _ in 0..ATTEMPTS {
+        let (first, second) = costs();
+        least = (least.0.min(first), least.1.min(second));
+        let ratio = least.1.as_secs_f64() / least.0.as_secs_f64();
+        println!("{what}: {:?}, then {:?}: {ratio:.2} times", least.0, least.1);
+        if ratio <= factor {
+            return;
+        }
+    }
+    panic!("{what}: {:?}, then {:?}", least.0, least.1);
+}
+
+#[test]
+fn the_last_of_many_costs_little_more_than_the_first() {
+    skip_unless!(Path::new("/proc/self/schedstat").exists(), "needs CONFIG_SCHED_INFO");
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.sleeper();
+    bundle.write();
+    let mut crowd = Crowd { sandbox: &sandbox, bundle: bundle.dir(), made: Vec::new() };
+    let mut first = crowd.least();
+    crowd.grow_to(many() - 1);
+    assert_within(&format!("making the first of {} and the last", many()), 1.3, || {
+        (std::mem::replace(&mut first, Duration::MAX), crowd.least())
+    });
+}
+
+#[test]
+fn what_tells_of_many_takes_time_linear_in_what_it_prints() {
+    skip_unless!(Path::new("/proc/self/schedstat").exists(), "needs CONFIG_SCHED_INFO");
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.sleeper();
+    bundle.write();
+    let mut crowd = Crowd { sandbox: &sandbox, bundle: bundle.dir(), made: Vec::new() };
+    let commands: &[&[&str]] = match runtime::kind() {
+        runtime::Kind::Cloison => &[&["list"], &["list", "--quiet"], &["stats", "--once"]],
+        _ => &[&["list"], &["list", "--quiet"]],
+    };
+    let least = |arguments: &[&str]| {
+        (0..SAMPLES).map(|_| cost_of(sandbox.command(arguments))).min().expect("it was measured")
+    };
+    crowd.grow_to(many() / 2);
+    let mut half: Vec<_> = commands.iter().map(|arguments| least(arguments)).collect();
+    crowd.grow_to(many());
+    for (arguments, half) in commands.iter().zip(&mut half) {
+        assert_within(&format!("{arguments:?} of {} and of {}", many() / 2, many()), 2.4, || {
+            (std::mem::replace(half, Duration::MAX), least(arguments))
+        });
+    }
+}
+
+#[test]
+fn what_tells_of_one_costs_the_same_however_many_there_are() {
+    only_for!(Cloison, "it is what we promise");
+    skip_unless!(Path::new("/proc/self/schedstat").exists(), "needs CONFIG_SCHED_INFO");
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.sleeper();
+    bundle.write();
+    let mut crowd = Crowd { sandbox: &sandbox, bundle: bundle.dir(), made: Vec::new() };
+    crowd.grow_to(1);
+    let one = crowd.made[0].clone();
+    let commands: [&[&str]; 4] = [&["state"], &["ps", "--format", "json"], &["ps"], &["events", "--stats"]];
+    let least = |arguments: &[&str]| {
+        let line = || arguments.iter().copied().chain([one.as_str()]);
+        (0..SAMPLES).map(|_| cost_of(sandbox.command(line()))).min().expect("it was measured")
+    };
+    let mut alone: Vec<_> = commands.iter().map(|arguments| least(arguments)).collect();
+    crowd.grow_to(many());
+    for (arguments, alone) in commands.iter().zip(&mut alone) {
+        assert_within(&format!("{arguments:?} of one alone and among {}", many()), 1.3, || {
+            (std::mem::replace(alone, Duration::MAX), least(arguments))
+        });
+    }
+}
