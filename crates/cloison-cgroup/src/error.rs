@@ -280,6 +280,17 @@ impl Error {
         matches!(self, Self::Bus(error) if error.is("UnitExists"))
     }
 
+    /// Whether the cgroup, or the unit that it belongs to, was there and is not any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Gone { .. } => true,
+            Self::Bus(error) => error.is("NoSuchUnit"),
+            Self::Undone(error) => error.is_gone(),
+            error => matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)),
+        }
+    }
+
     /// Whether the kernel refused for want of rights (EPERM, EACCES, or EROFS, which is what an unprivileged
     /// user of a read-only `/sys/fs/cgroup` gets): a rootless container without limits may go without a cgroup.
     #[must_use]

@@ -288,6 +288,20 @@ impl Systemd {
         Ok(())
     }
 
+    /// Watches for processes of the unit that are killed for want of memory, and can still be asked when systemd has taken the cgroup
+    /// away, as it does with a scope's last process. On v2 that is told by the slice's counter, which counts for its other units, too.
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::Read`] and [`Error::Write`].
+    pub fn watch_oom_beyond_its_end(&self) -> Result<Option<OomWatch>> {
+        match &self.directories {
+            Directories::Unified(Unified { directory, .. }) => {
+                directory.parent().map_or(Ok(None), OomWatch::unified)
+            }
+            Directories::Legacy(cgroup) => cgroup.watch_oom(),
+        }
+    }
+
     fn connect(&self) -> Result<Bus, BusError> {
         let whose = if self.unit.user { Whose::User } else { Whose::System };
         Bus::connect(whose, Deadlines::default())

@@ -3,10 +3,11 @@
 //! Everything that a birth leaves on the machine (a state directory, a cgroup, a process) is held by a [`Birth`]; dropped before it is
 //! [committed](Birth::commit), it takes all of it away again.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use cloison_cgroup::{Claim, Record};
+use cloison_cgroup::{Claim, OomWatch, Record};
 use cloison_linux::process;
 use cloison_linux::{Errno, Kernel, Mode, OFlags, Resource, Rlimit, Signal, launch, sealed, signals};
 
@@ -17,7 +18,7 @@ use super::delete::destroy;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
 use super::net_devices::MovedDevices;
-use super::{Error, Runtime, device_rules, hooks, id_maps, preserved, resctrl, sources, start};
+use super::{Error, Runtime, device_rules, hooks, id_maps, limits, preserved, resctrl, sources, start};
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::monitor::Ends;
@@ -45,6 +46,8 @@ pub(super) struct Birth<'k> {
     cgroup: Record,
     /// Keeps the cgroup from others while it is empty.
     claim: Option<Claim>,
+    /// Tells whether the init was killed by the limits of memory, when its cgroup has gone with it.
+    memory_kills: RefCell<Option<OomWatch>>,
     state: State,
     init: Option<FirstBorn>,
     /// Where the output of hooks goes.
@@ -128,6 +131,7 @@ impl<'k> Birth<'k> {
             plan,
             cgroup,
             claim: None,
+            memory_kills: RefCell::default(),
             state,
             init: None,
             hook_outputs: OpenOutputs::default(),
@@ -233,11 +237,19 @@ impl<'k> Birth<'k> {
                     // Now the cgroup has somebody in it, who keeps it.
                     self.claim = None;
                 }
-                HostAction::DelegateCgroup(uid) => self.cgroup.cgroup().delegate(*uid)?,
-                HostAction::LimitResources(resources) => {
-                    super::limits::apply(self.cgroup.cgroup(), resources)?;
+                HostAction::DelegateCgroup(uid) => {
+                    let given = self.cgroup.cgroup().delegate(*uid);
+                    self.unless_it_took_the_cgroup_along(given.map_err(Into::into))?;
                 }
-                HostAction::LimitDevices(rules) => device_rules::apply(self.cgroup.cgroup(), rules)?,
+                HostAction::LimitResources(resources) => {
+                    self.memory_kills = limits::memory_kills(&self.cgroup, resources).into();
+                    let limited = limits::apply(self.cgroup.cgroup(), resources);
+                    self.unless_it_took_the_cgroup_along(limited)?;
+                }
+                HostAction::LimitDevices(rules) => {
+                    let limited = device_rules::apply(self.cgroup.cgroup(), rules);
+                    self.unless_it_took_the_cgroup_along(limited)?;
+                }
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Limits of a container, as far as the runtime may set them.
 
-use cloison_cgroup::{Cgroup, Resources, Subjects, Terms};
+use cloison_cgroup::{Cgroup, OomWatch, Record, Resources, Subjects, Terms};
 
 use super::Error;
 use super::device_rules::is_root_of_the_machine;
@@ -13,6 +13,20 @@ pub(super) fn apply(cgroup: &dyn Cgroup, resources: &Resources) -> Result<(), Er
         log::warn!("this limit will not hold: {}", in_one_line(&unheld));
     }
     Ok(())
+}
+
+/// Watches for a process that these limits will kill in a unit of systemd, which goes with its last process; other cgroups stay, and can
+/// be [asked](killed_for_want_of_memory).
+pub(super) fn memory_kills(cgroup: &Record, resources: &Resources) -> Option<OomWatch> {
+    let Record::Systemd(unit) = cgroup else { return None };
+    if resources.is_empty() {
+        return None;
+    }
+    let watch = unit.watch_oom_beyond_its_end();
+    watch.unwrap_or_else(|error| {
+        log::debug!("nobody will know whether memory was out: {error}");
+        None
+    })
 }
 
 /// Whether a process in the cgroup was killed because memory was out.

@@ -1,15 +1,20 @@
 //! What the runtime and the init say to each other until the container is made.
 
 use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 use cloison_linux::Errno;
 
 use super::Birth;
 use crate::init::channel::{FromInit, ToInit};
 use crate::lifecycle::error::Doing as _;
+use crate::lifecycle::first_process::ends_within;
 use crate::lifecycle::{Error, limits, sources};
 use crate::plan::Origin;
 use crate::plan::action::BindSource;
+
+/// How long the end of an init is waited for whose cgroup has gone already: that goes a moment before.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Birth<'_> {
     pub(super) fn wait_for_mounts(&mut self, to_map: &[(BindSource, Origin)]) -> Result<(), Error> {
@@ -56,6 +61,24 @@ impl Birth<'_> {
         }
     }
 
+    /// The end of a unit's only process is the end of its cgroup, too; what then cannot be done there is told as what ended the process.
+    pub(super) fn unless_it_took_the_cgroup_along(&self, result: Result<(), Error>) -> Result<(), Error> {
+        let Err(Error::Cgroup(error)) = &result else { return result };
+        if !error.is_gone() || !ends_within(self.first_born()?.pidfd.as_fd(), PATIENCE).unwrap_or(false) {
+            return result;
+        }
+        log::debug!("{error}");
+        Err(self.unexpected(FromInit::receive(self.kernel, self.first_born()?.channel()?)))
+    }
+
+    fn was_killed_for_want_of_memory(&self) -> bool {
+        let told = match &mut *self.memory_kills.borrow_mut() {
+            Some(watch) => watch.count().inspect_err(|error| log::debug!("{error}")).unwrap_or(0) > 0,
+            None => false,
+        };
+        told || limits::killed_for_want_of_memory(self.cgroup.cgroup())
+    }
+
     /// What it means when the init says something else than was waited for.
     pub(super) fn unexpected(&self, message: Result<FromInit, Errno>) -> Error {
         match message {
@@ -63,9 +86,7 @@ impl Birth<'_> {
             Ok(FromInit::LaunchFailed(failure)) => {
                 Error::Launch(self.plan.program.describe(failure, self.waits), failure.errno)
             }
-            Ok(FromInit::End) if limits::killed_for_want_of_memory(self.cgroup.cgroup()) => {
-                Error::OutOfMemory
-            }
+            Ok(FromInit::End) if self.was_killed_for_want_of_memory() => Error::OutOfMemory,
             Ok(FromInit::End) => Error::InitDied,
             Ok(_) => Error::Protocol,
             Err(errno) => Error::Call { doing: "waiting for the init".to_owned(), errno },
