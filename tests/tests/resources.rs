@@ -159,41 +159,53 @@ fn a_processor_that_is_not_there_is_refused_by_name() {
     output.refused_saying(&["/linux/resources/cpu/cpus", "\"7000\"", "cpuset.cpus", "cpuset controller"]);
 }
 
-/// A block device of the test's own.
-struct LoopDevice(String);
+/// A block device that may be written to: the one that `CLOISON_TEST_DISK` names, or else a loop device.
+enum Disk {
+    Given(String),
+    Loop(String),
+}
 
-impl LoopDevice {
+impl Disk {
     fn new(sandbox: &Sandbox, size: u64) -> Option<Self> {
+        if let Ok(given) = std::env::var("CLOISON_TEST_DISK") {
+            return Some(Self::Given(given));
+        }
+        if !has_file("/dev/loop-control") {
+            return None;
+        }
         let image = sandbox.dir().join("image");
         std::fs::File::create(&image).unwrap().set_len(size).unwrap();
         let mut command = std::process::Command::new("losetup");
         let output = command.args(["--direct-io=off", "-f", "--show"]).arg(image).output().ok()?;
-        output.status.success().then(|| Self(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+        output.status.success().then(|| Self::Loop(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
     }
 
-    fn minor(&self) -> u32 {
-        self.0.trim_start_matches("/dev/loop").parse().unwrap()
+    fn number(&self) -> (u32, u32) {
+        use std::os::unix::fs::MetadataExt;
+        let (Self::Given(path) | Self::Loop(path)) = self;
+        let device = std::fs::metadata(path).unwrap_or_else(|error| panic!("{path}: {error}")).rdev();
+        (rustix::fs::major(device), rustix::fs::minor(device))
     }
 }
 
-impl Drop for LoopDevice {
+impl Drop for Disk {
     fn drop(&mut self) {
-        let detached = std::process::Command::new("losetup").arg("-d").arg(&self.0).status();
-        assert!(detached.is_ok_and(|status| status.success()), "{} stays", self.0);
+        let Self::Loop(path) = self else { return };
+        let detached = std::process::Command::new("losetup").arg("-d").arg(&*path).status();
+        assert!(detached.is_ok_and(|status| status.success()), "{path} stays");
     }
 }
 
 #[test]
 fn a_throttled_write_keeps_its_rate() {
     skip_unless!(has_controller("blkio"), "needs the blkio or io controller");
-    skip_unless!(has_file("/dev/loop-control"), "needs loop devices");
     let sandbox = Sandbox::new();
-    let Some(device) = LoopDevice::new(&sandbox, 8 * MIB) else {
-        return cloison_tests::skip::report("needs a free loop device");
+    let Some(disk) = Disk::new(&sandbox, 8 * MIB) else {
+        return cloison_tests::skip::report("needs a free loop device, or CLOISON_TEST_DISK");
     };
-    let minor = device.minor();
-    let node = json!({"path": "/dev/disk", "type": "b", "major": 7, "minor": minor, "fileMode": 0o666, "uid": 0, "gid": 0});
-    let rule = json!({"allow": true, "type": "b", "major": 7, "minor": minor, "access": "rw"});
+    let (major, minor) = disk.number();
+    let node = json!({"path": "/dev/disk", "type": "b", "major": major, "minor": minor, "fileMode": 0o666, "uid": 0, "gid": 0});
+    let rule = json!({"allow": true, "type": "b", "major": major, "minor": minor, "access": "rw"});
     // What is written directly is certainly the container's on v1, too.
     let dd = "dd if=/dev/zero of=/dev/disk bs=64k count=48 oflag=direct 2> /dev/null";
     let bundle = sandbox
@@ -201,7 +213,7 @@ fn a_throttled_write_keeps_its_rate() {
         .push("/linux/devices", node)
         .push("/linux/resources/devices", rule);
     let free: u64 = bundle.run().line().parse().unwrap();
-    let throttle = json!([{"major": 7, "minor": minor, "rate": MIB}]);
+    let throttle = json!([{"major": major, "minor": minor, "rate": MIB}]);
     let bundle = bundle.set("/linux/resources/blockIO/throttleWriteBpsDevice", throttle);
     let milliseconds: u64 = bundle.run().line().parse().unwrap();
     // 3 MiB at 1 MiB a second; the kernel lets a little pass at first. Slower it may be on a busy machine.
