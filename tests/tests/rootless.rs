@@ -3,7 +3,7 @@
 use std::fs;
 
 use cloison_tests::user::{ID, User};
-use cloison_tests::{Sandbox, json, only_for, runc_lacks, skip_unless};
+use cloison_tests::{Sandbox, json, only_for, runc_lacks, skip_unless, until};
 
 #[test]
 fn an_ordinary_user_is_root_of_a_container() {
@@ -35,6 +35,39 @@ fn another_process_runs_in_an_ordinary_users_container() {
         Some("0")
     );
     container.end();
+}
+
+#[test]
+fn processes_run_and_hooks_enter_before_the_program_of_an_ordinary_users_container() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "id -u > /tmp/hook"]}]);
+    let bundle = user.root_only("cat /tmp/hook /tmp/exec").writable().set("/hooks/startContainer", hook);
+    bundle.write();
+    let id = sandbox.new_id();
+    let out = sandbox.file("out", "");
+    let mut create = user.command(&["create", "--bundle", bundle.dir().to_str().unwrap(), &id]);
+    create.stdout(fs::File::options().append(true).open(&out).unwrap());
+    sandbox.spawn_with_own_stdio(create).wait().ok();
+    user.does(&["exec", &id, "sh", "-c", "id -u > /tmp/exec"]).ok();
+    user.does(&["start", &id]).ok();
+    until("the program has ended", || user.does(&["state", &id]).json()["status"] == "stopped");
+    assert_eq!(fs::read_to_string(out).unwrap(), "0\n0\n");
+    user.does(&["delete", &id]).ok();
+}
+
+#[test]
+fn a_container_that_nothing_ends_for_certain_is_warned_about() {
+    runc_lacks!("1.2: the warning");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let bundle = user.root_only("true").without_namespace("pid").edit(|spec| {
+        spec["mounts"][0] =
+            json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind"]});
+    });
+    let output = user.run(&bundle);
+    output.ok();
+    assert!(output.stderr.contains("Such configuration is strongly discouraged"), "{}", output.describe());
 }
 
 #[test]

@@ -105,6 +105,9 @@ pub struct Wait {
     /// All other descriptors from this number on are closed beforehand, with `close_range(2)` (Linux 5.9):
     /// who can look into the process finds none of the runtime's in it.
     pub close_from: u32,
+    /// Whether other processes with the same ids and no fewer capabilities may look into the process from then on, as into one that is
+    /// dumpable (`PR_SET_DUMPABLE`, prctl(2)): without that, an ordinary user's commands may not join its namespaces.
+    pub be_seen: bool,
 }
 
 /// The paths that are tried with `execve(2)`.

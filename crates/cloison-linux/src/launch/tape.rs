@@ -323,7 +323,7 @@ impl Tape {
         }
     }
 
-    fn prctl(&mut self, tag: u32, option: libc::c_int, second: u64, third: u64) {
+    pub(super) fn prctl(&mut self, tag: u32, option: libc::c_int, second: u64, third: u64) {
         self.call(
             tag,
             libc::SYS_prctl,

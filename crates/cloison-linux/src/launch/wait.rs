@@ -26,6 +26,9 @@ impl Tape {
         let report = launch.report.as_ref().map(AsFd::as_fd).ok_or(Errno::INVAL);
         if let Some(wait) = &launch.wait {
             self.close_all_but(wait, report?);
+            if wait.be_seen {
+                self.prctl(TAG_WAIT, libc::PR_SET_DUMPABLE, 1, 0);
+            }
             self.die_of_signals();
         }
         if let Some(handshake) = launch.handshake {

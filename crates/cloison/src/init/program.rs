@@ -192,8 +192,8 @@ pub(super) fn launch(
     };
     let wait = |start: Start<'_>| -> Result<Wait, Error> {
         let (listener, keep) = (own(start.listener)?, vec![own(start.mark)?]);
-        let close_from = program.first_closed();
-        Ok(Wait { listener, hear: ToInit::Start.byte(), keep, close_from })
+        let (close_from, be_seen) = (program.first_closed(), program.seen_waiting);
+        Ok(Wait { listener, hear: ToInit::Start.byte(), keep, close_from, be_seen })
     };
     let (early, steps) = match inherited.start {
         Some(_) => program.launch_steps_around_wait(),
@@ -227,6 +227,7 @@ mod tests {
             env: strings(env),
             uid: 0,
             gid: 0,
+            seen_waiting: false,
             groups: Some(Vec::new()),
             capabilities: Capabilities::default(),
             no_new_privileges: false,

@@ -218,6 +218,11 @@ impl ExecPlan {
             takes_streams: false,
         };
         let mut program = Program::of(&spec, &options)?;
+        if facts.groups_denied
+            && let Some(problem) = program.keep_groups("/process")
+        {
+            return Err(problem);
+        }
         (program.path, program.args) = (Some(hook.path.clone()), hook.args.clone());
         let namespaces = Namespaces::of(&spec);
         let by_go_between = namespaces.has(NamespaceFlags::USER) && !facts.privileged;

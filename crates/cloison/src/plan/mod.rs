@@ -29,7 +29,7 @@ use cloison_linux::namespace::NamespaceFlags;
 
 use crate::id::ContainerId;
 use crate::resctrl;
-use crate::spec::{Problem, Process, Spec};
+use crate::spec::{NamespaceType, Problem, Process, Spec};
 
 pub mod action;
 pub(crate) mod device_rules;
@@ -155,13 +155,15 @@ impl Plan {
             None
         });
         let properties = unit_properties(spec, facts, &mut refused);
-        let (Ok(program), []) = (program, &refused[..]) else { return Err(refused) };
+        let (Ok(mut program), []) = (program, &refused[..]) else { return Err(refused) };
+        program.seen_waiting = !facts.privileged && spec.linux.namespace(NamespaceType::User).is_some();
         if !facts.own_cgroup && !spec.linux.resources.devices.is_empty() {
             let pointer = "/linux/resources/devices".to_owned();
             let message = "ignored without a cgroup of the container's own: no device is denied".to_owned();
             warnings.push(Problem { pointer, message });
         }
         if !facts.own_cgroup {
+            warnings.extend(unending(spec));
             warnings.extend(limits::unheld(&limits::limits(&spec.linux.resources)));
         }
         let namespaces = namespaces::Namespaces::of(spec);
@@ -211,6 +213,17 @@ impl<A> Steps<A> {
     fn push(&mut self, action: A, origin: impl Into<Origin>) {
         self.0.push(Step { action, origin: origin.into() });
     }
+}
+
+/// What cannot be ended for certain. The words are those of `runc`.
+fn unending(spec: &Spec) -> Option<Problem> {
+    let has_end = spec.linux.makes_namespace(NamespaceType::Pid);
+    (!has_end).then(|| Problem {
+        pointer: "/linux/namespaces".to_owned(),
+        message: "no cgroup and no private pid namespace. Such configuration is strongly discouraged (as it is impossible to properly kill \
+                  all container's processes)"
+            .to_owned(),
+    })
 }
 
 /// The hooks of some points, which run in commands after this one.

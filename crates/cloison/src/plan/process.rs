@@ -41,6 +41,9 @@ pub struct Program {
     pub limits: Vec<(Resource, Rlimit)>,
     /// How many descriptors it gets beside the standard streams.
     pub preserve_fds: u32,
+    /// While it waits for `start`, the commands of the ordinary user whose container it is may join it: the kernel asks for rights over
+    /// what a process that is not dumpable was made from, and only root has those.
+    pub seen_waiting: bool,
 }
 
 /// The five sets of capabilities(7).
@@ -189,6 +192,7 @@ impl Program {
             limits: limits(spec),
             seccomp: Filter::of(spec)?,
             preserve_fds: options.preserve_fds,
+            seen_waiting: false,
         })
     }
 }
@@ -213,6 +217,9 @@ impl fmt::Display for Program {
                     self.uid, self.gid
                 )?;
             }
+        }
+        if self.seen_waiting {
+            writeln!(f, "  to be joined by the caller's commands while it waits for start  [runtime]")?;
         }
         for (resource, limit) in &self.limits {
             let [soft, hard] = [limit.current, limit.maximum]

@@ -35,7 +35,7 @@ impl Waiting {
             env: vec![],
             report: Some(report),
             handshake: Some(Handshake { say: READY, hear: GO_ON }),
-            wait: Some(Wait { listener, hear: START, keep: vec![keep], close_from: 3 }),
+            wait: Some(Wait { listener, hear: START, keep: vec![keep], close_from: 3, be_seen: false }),
             pad,
         };
         let (pid, pidfd) = fork(&what, stdout);
@@ -296,7 +296,7 @@ fn nobody_can_be_told_of_a_wait_without_a_report() {
     let directory = fs::File::open(scratch.path()).unwrap();
     let listener = socket::listen_at(directory.as_fd(), "start").unwrap();
     let program = LaunchProgram { candidates: strings(&[SHELL]) };
-    let wait = Some(Wait { listener, hear: START, keep: vec![], close_from: 3 });
+    let wait = Some(Wait { listener, hear: START, keep: vec![], close_from: 3, be_seen: false });
     let (steps, args, env) = (vec![], strings(&["sh"]), vec![]);
     let what =
         Launch { early: vec![], steps, program, args, env, report: None, handshake: None, wait, pad: None };

@@ -16,7 +16,7 @@ use crate::lifecycle::Error;
 use crate::lifecycle::error::Doing as _;
 use crate::lifecycle::first_process::FirstProcess;
 use crate::lifecycle::hooks::Later;
-use crate::plan::exec::ExecPlan;
+use crate::plan::exec::{ExecAction, ExecPlan};
 use crate::plan::hooks::{Hook, Point};
 use crate::spec::{NamespaceType, Spec};
 use crate::state::{State, Status, View};
@@ -105,7 +105,11 @@ impl Admission {
         let own = kernel.open(Path::new("/proc/self/ns/pid"), OFlags::RDONLY, Mode::empty());
         let own = own.doing("opening /proc/self/ns/pid")?;
         let newcomer = self.admit(kernel, streams);
-        kernel.setns(own.as_fd(), NamespaceFlags::PID).doing("coming back to the runtime's pid namespace")?;
+        // Where a go-between has entered it, the runtime has not, and has no rights to.
+        if self.plan.host.iter().any(|step| matches!(step.action, ExecAction::EnterForChildren(_))) {
+            let back = kernel.setns(own.as_fd(), NamespaceFlags::PID);
+            back.doing("coming back to the runtime's pid namespace")?;
+        }
         kernel.set_dumpable(true).doing("showing the runtime again")?;
         newcomer
     }
