@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use cloison_tests::user::{ID, User};
-use cloison_tests::{Sandbox, json, only_for, runc_lacks, skip_unless, until};
+use cloison_tests::user::{self, ID, User};
+use cloison_tests::{Kind, Sandbox, json, only_for, runc_lacks, runtime, skip_unless, until};
 
 #[test]
 fn an_ordinary_user_is_root_of_a_container() {
@@ -68,6 +68,34 @@ fn a_container_that_nothing_ends_for_certain_is_warned_about() {
     let output = user.run(&bundle);
     output.ok();
     assert!(output.stderr.contains("Such configuration is strongly discouraged"), "{}", output.describe());
+}
+
+#[test]
+fn a_cgroup_that_is_asked_for_and_not_permitted_is_refused_with_what_to_do() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let bundle = user.root_only("true").set("/linux/cgroupsPath", format!("/{}", sandbox.name()));
+    let output = user.run(&bundle);
+    output.refused_saying(&["unable to apply cgroup configuration", "permission denied"]);
+    if runtime::kind() == Kind::Cloison {
+        assert!(output.stderr.contains("systemd-run --user --scope"), "{}", output.describe());
+    }
+}
+
+#[test]
+fn a_machine_without_room_for_user_namespaces_is_told_with_the_setting() {
+    only_for!(Cloison, "the hint");
+    let sandbox = Sandbox::new();
+    let bundle = user::with_maps(sandbox.busybox("true"), &[(0, 0, 1)]);
+    bundle.write();
+    let run = bundle.run_command(&[]);
+    let words = [run.get_program()].into_iter().chain(run.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    // The setting is each user namespace's own.
+    let script = format!("echo 0 > /proc/sys/user/max_user_namespaces && exec {}", words.join(" "));
+    let mut command = sandbox.bare_command("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", &script]);
+    sandbox.finish(command).refused_saying(&["no space left", "sysctl -w user.max_user_namespaces=15000"]);
 }
 
 #[test]

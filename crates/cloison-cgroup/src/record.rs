@@ -1,7 +1,7 @@
 //! What is remembered of a container's cgroup.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ impl Record {
         match self {
             // What systemd may, it says itself.
             Self::Disabled(_) | Self::Systemd(_) => true,
-            Self::Unified(cgroup) => may_make(&cgroup.directory),
+            Self::Unified(cgroup) => may_make(&cgroup.directory) && may_be_entered(&cgroup.directory),
             Self::Legacy(cgroup) => {
                 cgroup.directories.iter().map(|one| &one.path).chain(&cgroup.unified).all(may_make)
             }
@@ -100,4 +100,11 @@ impl Record {
             }
         }
     }
+}
+
+/// Whether the caller, who is in the cgroup beside it, may be moved into a cgroup of v2 that is to be made: that takes the rights over the one
+/// that has both (cgroups(7), "Cgroups v2 delegation: delegation containment").
+fn may_be_entered(directory: &Path) -> bool {
+    let Some(above) = directory.ancestors().skip(1).find(|level| level.exists()) else { return false };
+    accessat(CWD, above.join("cgroup.procs"), Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }

@@ -1,6 +1,8 @@
 //! What to do about an error, where that is known.
 
+use cloison::lifecycle::advice_on_user_namespaces as advice;
 use cloison::{checkpoint, lifecycle, state};
+use rustix::io::Errno;
 
 use crate::error::Error;
 
@@ -31,6 +33,18 @@ fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
         lifecycle::Error::Checkpoint(checkpoint::Error::NotInstalled) => {
             Some("install CRIU, https://criu.org: `apt-get install criu` where there is a package")
         }
+        lifecycle::Error::CgroupDenied { .. } => Some(
+            "leave out linux.cgroupsPath, or call from a cgroup that is yours (v2): systemd-run --user --scope --property=Delegate=yes \
+             cloison ...",
+        ),
+        lifecycle::Error::IdMapProgram { .. } => Some(
+            "root gives a user ranges of ids: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER; one's own id alone \
+             needs none (`cloison spec --rootless`)",
+        ),
+        lifecycle::Error::Init(failure) => {
+            failure.errno.and_then(|errno| advice(Errno::from_raw_os_error(errno)))
+        }
+        lifecycle::Error::Call { errno, .. } => advice(*errno),
         lifecycle::Error::NotStopped { .. } => Some("stop it with `cloison kill`, or delete it with --force"),
         _ => None,
     }

@@ -19,11 +19,6 @@ const RUNTIME_DIRECTORY_MODE: u32 = 0o1700;
 
 /// What the global options say.
 pub(crate) fn runtime(options: &GlobalOptions) -> Result<Runtime, Error> {
-    if options.rootless == Rootless::Said(true) {
-        log::warn!(
-            "--rootless=true: with a cgroupsPath, errors about missing permission for cgroups are not ignored by this version"
-        );
-    }
     let root = match &options.root {
         Some(root) => given_root(root)?,
         None => default_root()?,
@@ -36,7 +31,11 @@ fn cgroup_driver(options: &GlobalOptions) -> CgroupDriver {
         Some(CgroupManager::Systemd) => systemd(options.rootless),
         Some(CgroupManager::Disabled) => CgroupDriver::Disabled,
         None if options.systemd_cgroup => systemd(options.rootless),
-        Some(CgroupManager::Cgroupfs) | None => CgroupDriver::Cgroupfs,
+        Some(CgroupManager::Cgroupfs) | None => match options.rootless {
+            Rootless::Auto => CgroupDriver::Cgroupfs,
+            Rootless::Said(true) => CgroupDriver::CgroupfsIfPermitted,
+            Rootless::Said(false) => CgroupDriver::CgroupfsAlways,
+        },
     }
 }
 
@@ -121,7 +120,8 @@ mod tests {
             ("cloison --rootless=false --cgroup-manager systemd list", CgroupDriver::Systemd),
             ("cloison --rootless=true --cgroup-manager systemd list", CgroupDriver::UserSystemd),
             ("cloison --rootless=true --systemd-cgroup list", CgroupDriver::UserSystemd),
-            ("cloison --rootless=true list", CgroupDriver::Cgroupfs),
+            ("cloison --rootless=true list", CgroupDriver::CgroupfsIfPermitted),
+            ("cloison --rootless=false list", CgroupDriver::CgroupfsAlways),
             ("cloison --systemd-cgroup --cgroup-manager disabled list", CgroupDriver::Disabled),
             ("cloison --systemd-cgroup --cgroup-manager cgroupfs list", CgroupDriver::Cgroupfs),
         ];

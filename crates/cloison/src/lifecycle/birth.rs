@@ -276,7 +276,12 @@ impl<'k> Birth<'k> {
         if made.is_err() {
             self.state.cgroup = Record::disabled();
         }
-        Ok(made?)
+        made.map_err(|error| match error.errno() {
+            Some(errno @ (Errno::ACCESS | Errno::PERM)) => {
+                Error::CgroupDenied { place: error.to_string(), errno }
+            }
+            _ => error.into(),
+        })
     }
 
     /// Keeps the cgroup, which has been made, from others. If it is nobody's, and cannot be had all the same, it is taken back.

@@ -3,11 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cloison_cgroup::{CgroupPath, Layout, Record, Resources, Systemd, Unit};
+use cloison_cgroup::{Layout, Record, Resources};
 use cloison_linux::Resource;
 
-use super::device_rules::is_root_of_the_machine;
-use super::{CgroupDriver, CreateOptions, Error, Runtime, preserved, resctrl, rootless};
+use super::{CreateOptions, Error, Runtime, place, preserved, resctrl, rootless};
 use crate::monitor::Ends;
 use crate::notify;
 use crate::plan::labels::Modules;
@@ -58,32 +57,7 @@ impl Conception {
                 .map_err(|source| Error::Bundle { path: runtime.root.clone(), source })?;
             notify::prepare(&mut spec, &root.join(id.as_str()).join(NOTIFY));
         }
-        let (layout, cgroup) = match runtime.cgroup {
-            CgroupDriver::Cgroupfs if rootless::stays_in_our_cgroup(&spec) => {
-                (layout_to_show(&spec), Record::disabled())
-            }
-            CgroupDriver::Disabled => (layout_to_show(&spec), Record::disabled()),
-            driver @ (CgroupDriver::Systemd | CgroupDriver::UserSystemd) => {
-                let user = driver == CgroupDriver::UserSystemd;
-                let unit = Unit::new(spec.linux.cgroups_path.as_deref(), id.as_str(), user)?;
-                let layout = Layout::detect()?;
-                let record = Record::Systemd(Systemd::place(unit, &layout)?);
-                (layout, record)
-            }
-            CgroupDriver::Cgroupfs => {
-                let place = CgroupPath::new(spec.linux.cgroups_path.as_deref(), id.as_str())?;
-                let layout = Layout::detect_for(&place)?;
-                let record = layout.place(&place)?;
-                if spec.linux.cgroups_path.is_none() && !is_root_of_the_machine() && !record.may_be_made() {
-                    log::debug!(
-                        "the caller may not make a cgroup; the container stays in that of the caller"
-                    );
-                    (layout_to_show(&spec), Record::disabled())
-                } else {
-                    (layout, record)
-                }
-            }
-        };
+        let (layout, cgroup) = place::choose(runtime.cgroup, &spec, id)?;
         let plan_options = Options {
             id: id.clone(),
             bundle,
@@ -160,17 +134,6 @@ fn view(layout: &Layout, cgroup: &Record) -> CgroupView {
             CgroupView::Legacy(all.map(|one| (one.controllers.join(","), one.mount.join(&one.own))).collect())
         }
     }
-}
-
-/// The hierarchies of a machine where the container gets no cgroup of its own: only looked for if the container mounts them.
-fn layout_to_show(spec: &Spec) -> Layout {
-    if !spec.mounts.iter().any(|mount| mount.kind.as_deref() == Some("cgroup")) {
-        return Layout::Absent;
-    }
-    Layout::detect().unwrap_or_else(|error| {
-        log::debug!("no cgroups to show: {error}");
-        Layout::Absent
-    })
 }
 
 fn hard_limit(resource: Resource) -> u64 {

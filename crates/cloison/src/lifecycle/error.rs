@@ -101,6 +101,14 @@ pub enum Error {
         /// The resource.
         name: &'static str,
     },
+    /// The caller may not make the cgroup. Engines and tests of runtimes look for the first words.
+    #[error("unable to apply cgroup configuration: {place}: {}", Text(*errno))]
+    CgroupDenied {
+        /// What was being done, and where.
+        place: String,
+        /// What the kernel says.
+        errno: Errno,
+    },
     /// A network device did not get into the container.
     #[error("moving the network device {device}: {}{why}", Text(*errno))]
     NetDevice {

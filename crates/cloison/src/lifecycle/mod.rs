@@ -27,6 +27,7 @@ mod monitored;
 mod net_devices;
 mod pause;
 mod pid_file;
+mod place;
 mod preserved;
 mod ps;
 mod receive;
@@ -66,6 +67,7 @@ pub use receive::{Receiving, receive};
 pub use record::{Recording, record, record_running};
 pub use resize::resize;
 pub use restore::restore;
+pub use rootless::advice as advice_on_user_namespaces;
 pub use run::run;
 pub use start::start;
 pub use state::{StateReport, state};
@@ -89,8 +91,13 @@ pub struct Runtime {
 /// Who makes a container's cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupDriver {
-    /// We do, through the cgroup file system.
+    /// We do, through the cgroup file system. A caller who is not root of the machine goes without where that is not permitted, unless the
+    /// configuration names a place.
     Cgroupfs,
+    /// The same for whoever calls (`--rootless=true`).
+    CgroupfsIfPermitted,
+    /// We do, and nobody goes without (`--rootless=false`).
+    CgroupfsAlways,
     /// The machine's systemd does, by D-Bus.
     Systemd,
     /// The user's systemd does, by D-Bus.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::device_rules::is_root_of_the_machine;
 use crate::plan::HostFacts;
 use crate::plan::namespaces::{id_maps, maps_only};
 use crate::spec::{IdMapping, Namespace, NamespaceType, Spec};
@@ -38,11 +39,6 @@ fn in_user_namespace(spec: &mut Spec, uid: u32, gid: u32) {
     }
 }
 
-/// Without being told of a cgroup, an ordinary user's container gets none: the user has none to make it in that we know of.
-pub(super) fn stays_in_our_cgroup(spec: &Spec) -> bool {
-    !rustix::process::geteuid().is_root() && spec.linux.cgroups_path.is_none()
-}
-
 /// Whether the kernel denies `setgroups(2)` in the container, as it does where an ordinary user has mapped his own group, and in all user
 /// namespaces within one where it does.
 pub(super) fn note_groups(spec: &Spec, facts: &mut HostFacts) {
@@ -66,9 +62,79 @@ fn denied_to_us(setgroups: std::io::Result<Vec<u8>>) -> bool {
     setgroups.is_ok_and(|text| text.starts_with(b"deny"))
 }
 
+/// What who is not root of the machine can do about user namespaces that are refused, or that give no rights: the command.
+pub fn advice(errno: rustix::io::Errno) -> Option<&'static str> {
+    if is_root_of_the_machine() {
+        return None;
+    }
+    advice_by(errno, |name| std::fs::read_to_string(format!("/proc/sys/{name}")).ok())
+}
+
+fn advice_by(errno: rustix::io::Errno, setting: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    use rustix::io::Errno;
+    let is = |name: &str, value: &str| setting(name).is_some_and(|text| text.trim() == value);
+    match errno {
+        Errno::NOSPC if is("user/max_user_namespaces", "0") => Some(
+            "this machine allows no user namespaces; root changes that: sysctl -w user.max_user_namespaces=15000",
+        ),
+        Errno::NOSPC => Some(
+            "there are too many user namespaces, or too many within each other; see user.max_user_namespaces",
+        ),
+        Errno::PERM if is("kernel/unprivileged_userns_clone", "0") => Some(
+            "this machine keeps user namespaces for root, who changes that: sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+        Errno::PERM | Errno::ACCESS if is("kernel/apparmor_restrict_unprivileged_userns", "1") => Some(
+            "AppArmor gives no rights in user namespaces here; root changes that: sysctl -w \
+             kernel.apparmor_restrict_unprivileged_userns=0, or a profile with `userns,` for this program",
+        ),
+        Errno::INVAL if setting("user/max_user_namespaces").is_none() => {
+            Some("this kernel has no user namespaces (CONFIG_USER_NS)")
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_forbids_user_namespaces_is_told_with_the_command_that_allows_them() {
+        use rustix::io::Errno;
+        let told = |errno, name: &'static str, value: &'static str| {
+            advice_by(errno, |asked| match asked {
+                _ if asked == name => Some(format!("{value}\n")),
+                "user/max_user_namespaces" => Some("100\n".to_owned()),
+                _ => None,
+            })
+        };
+        for (errno, name, value, command) in [
+            (
+                Errno::PERM,
+                "kernel/unprivileged_userns_clone",
+                "0",
+                "sysctl -w kernel.unprivileged_userns_clone=1",
+            ),
+            (
+                Errno::ACCESS,
+                "kernel/apparmor_restrict_unprivileged_userns",
+                "1",
+                "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+            ),
+            (
+                Errno::PERM,
+                "kernel/apparmor_restrict_unprivileged_userns",
+                "1",
+                "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+            ),
+            (Errno::NOSPC, "user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
+        ] {
+            assert!(told(errno, name, value).is_some_and(|text| text.contains(command)), "{command}");
+        }
+        assert_eq!(told(Errno::PERM, "kernel/unprivileged_userns_clone", "1"), None);
+        assert_eq!(told(Errno::NOENT, "kernel/unprivileged_userns_clone", "0"), None);
+        assert!(advice_by(Errno::INVAL, |_| None).is_some_and(|text| text.contains("CONFIG_USER_NS")));
+    }
 
     #[test]
     fn groups_are_denied_where_the_kernel_says_so() {
