@@ -89,6 +89,11 @@ pub fn cgroup_of(pid: u32, controller: &str) -> Option<PathBuf> {
     Some(mount.join(path.trim_start_matches('/')))
 }
 
+/// Whether a program of this name is where the tests look for programs.
+pub fn has_program(name: &str) -> bool {
+    crate::sandbox::PATH.split(':').any(|directory| Path::new(directory).join(name).is_file())
+}
+
 /// Whether CRIU is there and knows this kernel.
 pub fn criu_works() -> bool {
     use std::process::{Command, Stdio};

@@ -29,6 +29,7 @@
 //! - [`leaks`]: what must not be there afterwards
 //! - [`runtime`]: the binary under test, and what it is
 //! - [`host`]: what this machine can do
+//! - [`tmux`]: a terminal with a shell, for what only a person would notice
 //! - [`skip`]: tests that cannot run here say so
 //! - [`user`]: one who is not root
 
@@ -47,6 +48,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod screen;
 pub mod skip;
+pub mod tmux;
 pub mod user;
 
 pub use agent::Agent;

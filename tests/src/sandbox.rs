@@ -24,7 +24,7 @@ use crate::runtime;
 pub const MARKER: &str = "CLOISON_TEST_SANDBOX";
 
 /// What `PATH` is for the runtime, whatever it is for the tests.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long one command of the runtime may take.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -5,13 +5,15 @@ use std::path::Path;
 use crate::{Result, command};
 
 /// A package, and what it brings: nothing is installed where that is there already.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     // The root file system of most tests, in a single file.
     ("busybox-static", "/bin/busybox"),
     // Makes the Debian root file system of the others; the keys let it check what it downloads, on Ubuntu too.
     ("debootstrap", "/usr/sbin/debootstrap"),
     ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
     ("gpgv", "/usr/bin/gpgv"),
+    // The terminal of a test that sits at one.
+    ("tmux", "/usr/bin/tmux"),
     // What our containers show is compared with what its containers show.
     ("runc", "/usr/sbin/runc"),
     // Maps ranges of ids for containers of ordinary users.
