@@ -12,7 +12,7 @@
 //! | `fuzz` | the fuzz targets |
 //! | `guards` | whether the tests of known holes can fail |
 //! | `bench` | a run of `true`, and an `exec` of it, beside the other runtimes on this machine |
-//! | `size` | how large the binary is, and that it is static |
+//! | `size` | how large the binary and its monitor are, and that it is static |
 //! | `vm` | a throw-away machine with a kernel and a systemd of its own |
 //! | `matrix` | the integration tests on other kernels, in such machines |
 //! | `syscalls` | the numbers of the system calls, from the kernel's headers |
@@ -52,7 +52,7 @@ tools:
   fuzz [--minutes N | --seconds N] [TARGET...]
                             run each fuzz target for so long (10 minutes)
   bench [ROUNDS]            measure `run true` and `exec true` beside runc and crun, interleaved
-  size                      build the release binary; check that it is static and below 4.3 MB
+  size                      build the release binary; check that it is static and below 4.3 MB, and its monitor below 2 MiB
   vm [OPTIONS] -- COMMAND   run a command in a throw-away machine: `cargo xtask vm help`
   matrix [OPTIONS]          run the tests in such machines, with several kernels: `cargo xtask matrix help`
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev

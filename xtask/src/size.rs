@@ -1,20 +1,34 @@
-//! How large the binary is, and that it is static.
+//! How large the binary is, that it is static, and how large its monitor is in memory.
 
 use std::fs;
 use std::path::Path;
 
-use crate::{Result, build};
+use crate::{Result, build, integration};
 
 /// No release is larger than this, in bytes.
 const LARGEST: usize = 4_300_000;
 
-/// Builds the release binary, and prints its size.
+/// Builds the release binary, and prints its size and that of its monitor.
 ///
 /// # Errors
-/// When the build fails, when the binary is too large, and when it asks for a dynamic loader.
+/// When the build fails, when the binary or the monitor is too large, and when the binary asks for a dynamic loader.
 pub(crate) fn size() -> Result<()> {
     let binary = build::runtime("release")?;
-    check(&binary)
+    check(&binary)?;
+    monitor(&binary)
+}
+
+/// Runs the test that measures a monitor; without it a debug build would be measured, which says nothing.
+fn monitor(binary: &Path) -> Result<()> {
+    let program = integration::program("monitor")?;
+    let variables = [format!("CLOISON_BIN={}", binary.display()), "CLOISON_TEST_RELEASE=1".to_owned()];
+    let output = integration::run(&program, "the_monitor_is_small", &variables)?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.lines().filter(|line| line.starts_with("at ")).for_each(|line| println!("the monitor {line}"));
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("the monitor is too large: {said}{}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 fn check(binary: &Path) -> Result<()> {

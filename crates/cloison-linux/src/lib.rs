@@ -44,6 +44,7 @@
 //! | [`trace`] | system calls of tasks that run already |
 //! | [`capability`] | names, numbers and sets of capabilities |
 //! | [`terminal`] | pseudo terminals and their sizes |
+//! | [`memory`] | what of our own memory can be given back |
 //! | [`lock`] | locks on the state directory |
 //! | [`launch`] | from "ready" to the container's program, without the runtime's binary in memory |
 //! | [`sealed`] | running from a sealed copy where `launch` cannot switch the executable |
@@ -63,6 +64,7 @@ pub mod landlock;
 pub mod launch;
 mod linux;
 pub mod lock;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod network;

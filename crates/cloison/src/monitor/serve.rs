@@ -1,11 +1,11 @@
 //! The monitor's loop.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloison_linux::process::{self, Ending};
 use cloison_linux::signals::SignalFd;
-use cloison_linux::{Pid, Signal};
+use cloison_linux::{Pid, Signal, memory};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -20,6 +20,9 @@ use crate::state::{Exit, Timestamp, View};
 /// How much is still read after the end of the first process: more than a pipe holds that was made larger, less than a process that was left
 /// behind could write for ever.
 const LAST_OUTPUT: usize = 2 << 20;
+
+/// How long nothing happens before the monitor makes itself as small as it can.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What the monitor was given to keep.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ struct Monitor {
     may_come: usize,
     /// The container is being deleted: nobody is waited for any more.
     hurry: bool,
+    /// Nothing has happened since the monitor has made itself small.
+    rests: bool,
 }
 
 /// Whose descriptor was watched.
@@ -93,10 +98,13 @@ impl Monitor {
             ending: None,
             may_come: LAST_OUTPUT,
             hurry: false,
+            rests: false,
         }
     }
 
     fn run(mut self) -> Result<(), Error> {
+        // Most of the runtime was only needed to make the container.
+        self.rest();
         // The container may have ended before its signal could be read.
         self.reap()?;
         while self.ending.is_none() || self.length > 0 || !self.charge.streams.have_ended() {
@@ -137,7 +145,7 @@ impl Monitor {
     }
 
     /// Waits for anything that can be dealt with now.
-    fn wait(&self) -> Result<Vec<(Watched, PollFlags)>, Error> {
+    fn wait(&mut self) -> Result<Vec<(Watched, PollFlags)>, Error> {
         let mut watched = Vec::with_capacity(8 + self.clients.all.len());
         let streams = &self.charge.streams;
         watched.push((Watched::Signals, self.charge.signals.as_fd(), PollFlags::IN));
@@ -170,13 +178,28 @@ impl Monitor {
             .collect();
         let countdown = self.countdown.next().filter(|_| self.ending.is_none());
         let deadlines = [countdown, self.clients.next_deadline(self.patience())];
-        let timeout = deadlines.into_iter().flatten().min().map(until);
+        let quiet = (!self.rests).then(|| Instant::now() + QUIET);
+        let timeout = deadlines.into_iter().chain([quiet]).flatten().min().map(until);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::Wait(errno)),
         }
         let answers = watched.iter().zip(&fds).map(|((whose, ..), fd)| (*whose, fd.revents()));
-        Ok(answers.filter(|(_, what)| !what.is_empty()).collect())
+        let answers: Vec<_> = answers.filter(|(_, what)| !what.is_empty()).collect();
+        drop(fds);
+        self.rests &= answers.is_empty();
+        if quiet.is_some_and(|quiet| Instant::now() >= quiet) && answers.is_empty() {
+            self.rest();
+        }
+        Ok(answers)
+    }
+
+    /// Makes the monitor small.
+    fn rest(&mut self) {
+        if let Err(errno) = memory::give_back() {
+            log::debug!("the monitor is larger than it need be: {errno}");
+        }
+        self.rests = true;
     }
 
     fn patience(&self) -> Duration {
