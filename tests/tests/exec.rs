@@ -307,18 +307,39 @@ fn a_process_that_joins_cannot_be_looked_into() {
     // CVE-2016-9962: root of the container's user namespace has all rights over a process that has entered it.
     let sandbox = Sandbox::new();
     let all: Vec<&str> = cloison_linux_capabilities();
-    // Its name is read again afterwards: by then it may be the program, which may be looked into.
-    let script = "echo begun; while :; do for p in /proc/[0-9]*; do \
-                  read name 2>/dev/null <$p/comm || continue; \
-                  case $name in cloison*|runc*) ;; *) continue;; esac; \
-                  set -- $p/fd/*; [ -e \"$1\" ] || continue; \
-                  read name 2>/dev/null <$p/comm || continue; \
-                  case $name in cloison*|runc*) echo LOOKED $p/fd $name;; esac; \
-                  done; done";
-    let container = sandbox.busybox(script).user_namespace(100_000).capabilities(&all).start();
+    let container = sandbox.busybox(LOOK).user_namespace(100_000).capabilities(&all).start();
     container.until_prints("begun");
     for _ in 0..50 {
         container.exec(["true"]).ok();
+    }
+    assert!(!container.stdout().contains("LOOKED"), "{}", container.stdout());
+    container.end();
+}
+
+/// Looks for processes of the runtime and into their descriptors. The name is read again afterwards: by then it may be the program, which
+/// may be looked into.
+const LOOK: &str = "echo begun; while :; do for p in /proc/[0-9]*; do \
+    read name 2>/dev/null <$p/comm || continue; \
+    case $name in cloison*|runc*) ;; *) continue;; esac; \
+    set -- $p/fd/*; [ -e \"$1\" ] || continue; \
+    read name 2>/dev/null <$p/comm || continue; \
+    case $name in cloison*|runc*) echo LOOKED $p/fd $name;; esac; \
+    done; done";
+
+#[test]
+fn a_first_process_that_joins_a_pid_namespace_cannot_be_looked_into() {
+    // CVE-2016-9962, at a birth: a pod's containers share namespaces.
+    only_for!(Cloison, "runc's init is looked for by another name");
+    let sandbox = Sandbox::new();
+    let all: Vec<&str> = cloison_linux_capabilities();
+    let container = sandbox.busybox(LOOK).user_namespace(100_000).capabilities(&all).start();
+    container.until_prints("begun");
+    let namespace = |kind: &str| format!("/proc/{}/ns/{kind}", container.pid());
+    let rootfs = Rootfs::busybox().owned_by(100_000, 100_000);
+    let bundle = sandbox.bundle(rootfs).args(["true"]);
+    let bundle = bundle.namespace("user", Some(&namespace("user"))).namespace("pid", Some(&namespace("pid")));
+    for _ in 0..50 {
+        bundle.run().ok();
     }
     assert!(!container.stdout().contains("LOOKED"), "{}", container.stdout());
     container.end();

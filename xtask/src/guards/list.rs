@@ -284,6 +284,36 @@ pub(super) const GUARDS: &[Guard] = &[
         tests: &["exec::a_process_that_joins_cannot_be_looked_into"],
     },
     Guard {
+        hole: "CVE-2016-9962: a first process that joins a PID namespace can be looked into",
+        without: &[
+            Change {
+                file: "crates/cloison/src/lifecycle/birth/cloning.rs",
+                old: "        kernel.set_dumpable(false).map_err(doing)?;
+        kernel.setns(entered.as_fd(), NamespaceFlags::USER).map_err(doing)?;
+        kernel.set_dumpable(false).map_err(doing)?;",
+                new: "        kernel.setns(entered.as_fd(), NamespaceFlags::USER).map_err(doing)?;
+        kernel.set_dumpable(true).map_err(doing)?;",
+            },
+            Change {
+                file: CREATE,
+                old: "Action::HideInit => kernel.set_dumpable(false).doing(|| \"hiding the init from other processes\"),",
+                new: "Action::HideInit => kernel.set_dumpable(true).doing(|| \"hiding the init from other processes\"),",
+            },
+        ],
+        tests: &["exec::a_first_process_that_joins_a_pid_namespace_cannot_be_looked_into"],
+    },
+    Guard {
+        hole: "Landlock: a process that joins is under no rules",
+        without: &[Change {
+            file: "crates/cloison/src/plan/exec.rs",
+            old: "        let mut newcomer = newcomer_side(&spec, id, facts, &namespaces, by_go_between);
+        landlock::restrict(landlock, &mut newcomer);",
+            new: "        let newcomer = newcomer_side(&spec, id, facts, &namespaces, by_go_between);
+        let _ = landlock;",
+        }],
+        tests: &["landlock::a_process_that_joins_is_under_the_same_rules"],
+    },
+    Guard {
         hole: "CVE-2022-29162: capabilities that exec adds are inheritable",
         without: &[Change {
             file: ASKED,
