@@ -16,7 +16,7 @@
 //! | `source` | reading the files of one directory |
 
 mod cpu;
-mod cpuset;
+pub(crate) mod cpuset;
 mod hugetlb;
 mod io;
 mod memory;

@@ -85,7 +85,8 @@ fn list(source: &Source, name: &str) -> Result<Vec<u16>> {
     Ok(source.parsed(name, text, numbers).unwrap_or_default())
 }
 
-fn numbers(text: &str) -> Option<Vec<u16>> {
+/// The numbers of a list like `0-3,8`.
+pub(crate) fn numbers(text: &str) -> Option<Vec<u16>> {
     let mut numbers = Vec::new();
     for range in text.split(',') {
         let (from, to) = range.split_once('-').unwrap_or((range, range));
