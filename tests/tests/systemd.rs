@@ -1,7 +1,9 @@
 //! Cgroups that systemd makes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -387,4 +389,96 @@ fn a_bus_that_stalls_is_an_error_in_time_and_nothing_is_left() {
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     assert!(!sandbox.root().join(&id).exists());
     sandbox.assert_nothing_left();
+}
+
+/// An ordinary user of the machine whose systemd runs; if it did not before, only for the test.
+struct UserWithSystemd {
+    uid: u32,
+    to_stop: bool,
+}
+
+impl UserWithSystemd {
+    fn find() -> Option<Self> {
+        let accounts = fs::read_to_string("/etc/passwd").ok()?;
+        let uid = |line: &str| line.split(':').nth(2)?.parse().ok();
+        let uid = accounts.lines().filter_map(uid).find(|uid| (1000..60_000).contains(uid))?;
+        let user = Self { uid, to_stop: false };
+        let was_active = systemctl(&["is-active", &user.service()]) == "active";
+        if !was_active {
+            systemctl(&["start", &user.service()]);
+        }
+        let is_active = systemctl(&["is-active", &user.service()]) == "active";
+        is_active.then_some(Self { to_stop: !was_active, ..user })
+    }
+
+    fn service(&self) -> String {
+        format!("user@{}.service", self.uid)
+    }
+
+    /// A command line of the user's runtime, from outside of what is the user's.
+    fn command(&self, sandbox: &Sandbox, arguments: &[&str]) -> Command {
+        let binary = sandbox.dir().join("runtime");
+        if !binary.exists() {
+            fs::copy(cloison_tests::runtime::binary(), &binary).expect("the runtime can be copied");
+            fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        }
+        let mut command = sandbox.bare_command(binary);
+        command.uid(self.uid).gid(self.uid).env("XDG_RUNTIME_DIR", format!("/run/user/{}", self.uid));
+        command
+            .arg("--root")
+            .arg(sandbox.dir().join("user").join("state"))
+            .arg("--systemd-cgroup")
+            .args(arguments);
+        command
+    }
+}
+
+impl Drop for UserWithSystemd {
+    fn drop(&mut self) {
+        if self.to_stop {
+            systemctl(&["stop", &self.service()]);
+        }
+    }
+}
+
+#[test]
+fn a_user_outside_of_what_is_delegated_to_him_has_containers_all_the_same() {
+    systemd_or_skip!();
+    skip_unless!(host::cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    let Some(user) = UserWithSystemd::find() else {
+        return cloison_tests::skip::report("needs an ordinary user whose systemd can be started");
+    };
+    let sandbox = Sandbox::new();
+    fs::set_permissions(sandbox.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    let home = sandbox.directory("user");
+    std::os::unix::fs::chown(&home, Some(user.uid), Some(user.uid)).unwrap();
+    let rootfs = cloison_tests::Rootfs::busybox().owned_by(user.uid, user.uid);
+    let bundle = sandbox.bundle(rootfs).args(["sleep", "1000"]);
+    let bundle = cloison_tests::user::with_maps(bundle, &[(0, user.uid, 1)])
+        .set("/linux/resources", json!({"pids": {"limit": 40}}))
+        .set("/linux/cgroupsPath", format!(":test:{}", sandbox.name()));
+    bundle.write();
+    let id = sandbox.new_id();
+    let does = |arguments: &[&str]| sandbox.finish(user.command(&sandbox, arguments));
+    does(&["run", "--detach", "--bundle", bundle.dir().to_str().unwrap(), &id]).ok();
+    let pid = does(&["state", &id]).json()["pid"].as_u64().unwrap();
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(cgroup.contains(&format!("user@{}.service/", user.uid)), "{cgroup}");
+    let expected = format!("test-{}.scope", sandbox.name());
+    assert!(cgroup.trim_end().ends_with(&expected), "{cgroup}");
+    // The host's view, since the container has no cgroup namespace.
+    assert_eq!(does(&["exec", &id, "cat", "/proc/self/cgroup"]).ok(), cgroup);
+    let other =
+        does(&["exec", "--detach", "--pid-file", home.join("pid").to_str().unwrap(), &id, "sleep", "1000"]);
+    other.ok();
+    let other = fs::read_to_string(home.join("pid")).unwrap();
+    assert_eq!(fs::read_to_string(format!("/proc/{other}/cgroup")).unwrap(), cgroup);
+    let processes = does(&["ps", "--format", "json", &id]).json();
+    assert_eq!(processes.as_array().unwrap().len(), 2, "{processes}");
+    // It has become a child of the test, and the first process cannot end before it is waited for.
+    let other = other.parse().unwrap();
+    does(&["kill", "--all", &id, "KILL"]).ok();
+    sandbox.wait_for_orphan(other);
+    does(&["delete", "--force", &id]).ok();
+    assert!(!PathBuf::from("/sys/fs/cgroup").join(cgroup.trim_end().trim_start_matches("0::/")).exists());
 }

@@ -8,6 +8,7 @@ mod bus;
 mod devices;
 mod gvariant;
 mod limits;
+mod processes;
 mod property;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::claim::Claim;
 use crate::devices::DeviceRule;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::files::{read_value, read_whole, write_value};
+use crate::files::{read_value, read_whole};
 use crate::layout::Layout;
 use crate::legacy::Legacy;
 use crate::limits::Terms;
@@ -270,35 +271,6 @@ impl Systemd {
         match &self.directories {
             Directories::Unified(cgroup) => cgroup.complete(),
             Directories::Legacy(cgroup) => cgroup.complete(),
-        }
-    }
-
-    /// Moves the calling process, which is the unit's first, into what systemd has not moved it into.
-    ///
-    /// # Errors
-    /// [`Error::Open`] and [`Error::Join`].
-    pub fn join(&self) -> Result<()> {
-        self.entry()?.join()?;
-        if self.unit.is_slice()
-            && let Directories::Unified(cgroup) = &self.directories
-        {
-            let path = cgroup.directory.join("cgroup.procs");
-            write_value(&path, "0").map_err(|source| Error::Join { path, source })?;
-        }
-        Ok(())
-    }
-
-    /// Watches for processes of the unit that are killed for want of memory, and can still be asked when systemd has taken the cgroup
-    /// away, as it does with a scope's last process. On v2 that is told by the slice's counter, which counts for its other units, too.
-    ///
-    /// # Errors
-    /// [`Error::Open`], [`Error::Read`] and [`Error::Write`].
-    pub fn watch_oom_beyond_its_end(&self) -> Result<Option<OomWatch>> {
-        match &self.directories {
-            Directories::Unified(Unified { directory, .. }) => {
-                directory.parent().map_or(Ok(None), OomWatch::unified)
-            }
-            Directories::Legacy(cgroup) => cgroup.watch_oom(),
         }
     }
 

@@ -12,6 +12,9 @@ use cloison_linux::{Errno, Kernel, Linux, Mode, OFlags, Pid, Signal, launch, pro
 use rustix::event::{PollFd, PollFlags, poll};
 
 pub(super) mod hook;
+mod outside;
+
+use outside::Outside;
 
 use super::error::Doing as _;
 use super::first_process::{FirstProcess, ends_within};
@@ -207,7 +210,7 @@ impl Admission {
         kernel.setns(self.first.as_fd(), kinds).doing(format!("joining the container's {kinds} namespace"))
     }
 
-    /// Into the container's cgroup; if that has gone, or takes no processes any more since others were made below it, into the one that
+    /// Into the container's cgroup; by systemd, if a user has the rights to it only within what is delegated; and if that has gone, or takes no processes any more since others were made below it, into the one that
     /// the container's first process is in now.
     fn clone_process<'k>(
         &'k self,
@@ -220,6 +223,13 @@ impl Admission {
                 let now = Record::of_process(self.first.pid()).map_err(Error::JoinCgroup)?;
                 log::debug!("joining the cgroup of the container's first process: {error}");
                 self.clone_into(kernel, &now, by_go_between, streams)
+            }
+            Err(Error::Call { doing, errno }) => {
+                let Some(outside) = self.outside(errno) else { return Err(Error::Call { doing, errno }) };
+                log::debug!("systemd is asked to put the process into the container's cgroup: {errno}");
+                let mut newcomer = self.clone_into(kernel, &Record::disabled(), by_go_between, streams)?;
+                newcomer.outside = Some(outside);
+                Ok(newcomer)
             }
             result => result,
         }
@@ -280,6 +290,7 @@ impl Admission {
                     channel: ours,
                     terminal: None,
                     pid_file: None,
+                    outside: None,
                 };
                 if by_go_between {
                     newcomer.adopt()?;
@@ -368,6 +379,8 @@ struct Newcomer<'k> {
     terminal: Option<OwnedFd>,
     /// The pid file, once it is written.
     pid_file: Option<PathBuf>,
+    /// It is not in the container's cgroup yet.
+    outside: Option<Outside<'k>>,
 }
 
 impl Newcomer<'_> {
@@ -387,7 +400,7 @@ impl Newcomer<'_> {
     fn until_ready(&mut self, to_end: &SignalFd) -> Result<(), Error> {
         loop {
             match self.receive(to_end)? {
-                Ok(FromInit::Ready) => return Ok(()),
+                Ok(FromInit::Ready) => return self.enter_cgroup(),
                 Ok(FromInit::Terminal(master)) => self.terminal = Some(master),
                 other => return Err(self.unexpected(other)),
             }
