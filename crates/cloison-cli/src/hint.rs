@@ -34,8 +34,8 @@ fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
             Some("install CRIU, https://criu.org: `apt-get install criu` where there is a package")
         }
         lifecycle::Error::CgroupDenied { .. } => Some(
-            "leave out linux.cgroupsPath, or call from a cgroup that is yours (v2): systemd-run --user --scope --property=Delegate=yes \
-             cloison ...",
+            "without a linux.cgroupsPath, --rootless=true lets the container go without its cgroup; or call from a cgroup that is yours (v2): \
+             systemd-run --user --scope --property=Delegate=yes cloison ...; in a container, mount /sys/fs/cgroup writable",
         ),
         lifecycle::Error::IdMapProgram { .. } => Some(
             "root gives a user ranges of ids: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER; one's own id alone \

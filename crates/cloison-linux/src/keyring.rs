@@ -13,10 +13,19 @@ const KEYCTL_DESCRIBE: usize = 6;
 
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: a new session keyring with this name; gives its serial number.
 ///
+/// The kernel looks for one of this name first. Where that is the caller's own, as in a container around this one that has the same name, it
+/// gives 0 and changes nothing; a keyring without a name is made then, so that keys are kept apart all the same.
+///
 /// `ENOSYS` where the kernel has no keys, `EDQUOT` where the user's quota is full.
 pub fn join_session_keyring(name: &CStr) -> Result<i32> {
-    // SAFETY: the name outlives the call.
-    let serial = unsafe { syscall(libc::SYS_keyctl, [KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr() as usize]) }?;
+    let join = |name: usize| {
+        // SAFETY: the name outlives the call; without one, the kernel reads nothing.
+        unsafe { syscall(libc::SYS_keyctl, [KEYCTL_JOIN_SESSION_KEYRING, name]) }
+    };
+    let serial = match join(name.as_ptr() as usize)? {
+        0 => join(0)?,
+        serial => serial,
+    };
     i32::try_from(serial).map_err(|_| Errno::OVERFLOW)
 }
 

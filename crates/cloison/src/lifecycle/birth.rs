@@ -277,7 +277,7 @@ impl<'k> Birth<'k> {
             self.state.cgroup = Record::disabled();
         }
         made.map_err(|error| match error.errno() {
-            Some(errno @ (Errno::ACCESS | Errno::PERM)) => {
+            Some(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
                 Error::CgroupDenied { place: error.to_string(), errno }
             }
             _ => error.into(),

@@ -20,6 +20,10 @@ const PROC_ROOT_INODE: u64 = 1;
 /// `fsconfig(2)` takes values up to this many bytes.
 const MAX_FSCONFIG_VALUE: usize = 255;
 
+/// Why the kernel may let the root of a user namespace have no instance of these file systems (`mount_too_revealing`).
+const COVERED: &str = "where parts of the one that is there are covered, as by the maskedPaths and readonlyPaths of a container around \
+                       this one, no other may show them";
+
 /// What may be mounted inside `/proc`: what lxcfs emulates.
 const ALLOWED_IN_PROC: [&str; 10] = [
     "/proc/cpuinfo",
@@ -343,8 +347,13 @@ fn file_system(
         errno,
         log: kernel.fs_log(context.as_fd()),
     })?;
-    let mount =
-        kernel.fsmount(context.as_fd(), FsMountFlags::empty(), options.attributes.set).doing(doing)?;
+    let made = kernel.fsmount(context.as_fd(), FsMountFlags::empty(), options.attributes.set);
+    let mount = match made {
+        Err(errno @ Errno::PERM) if matches!(fs_type, "proc" | "sysfs") => {
+            return Err(Error::Call { doing: format!("{} ({COVERED})", doing()), errno });
+        }
+        made => made.doing(doing)?,
+    };
     if let Some(label) = &options.label {
         kernel.set_label(mount.as_fd(), label).doing(|| format!("{}, labelling it {label}", doing()))?;
     }
