@@ -391,6 +391,40 @@ fn a_bus_that_stalls_is_an_error_in_time_and_nothing_is_left() {
     sandbox.assert_nothing_left();
 }
 
+#[test]
+fn a_bus_that_stalls_later_leaves_nothing_frozen_and_does_not_keep_a_container_from_being_deleted() {
+    systemd_or_skip!();
+    only_for!(Cloison, "runc waits for the bus as long as it takes");
+    let sandbox = Sandbox::new().with_systemd();
+    let container = sandbox.sleeper().start();
+    let (unit, pid) =
+        (directory(&container).file_name().unwrap().to_str().unwrap().to_owned(), container.pid());
+    let socket = sandbox.dir().join("bus");
+    let _accepts_and_says_nothing = UnixListener::bind(&socket).unwrap();
+    let stalled = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", socket.display()));
+        sandbox.finish(command)
+    };
+    let in_time = format!("systemd ({}): connecting: no answer within 10 s", socket.display());
+    let rules = sandbox.file("rules.json", r#"{"devices": [{"allow": true, "access": "rwm"}]}"#);
+    for change in [&["--pids-limit", "7"][..], &["--resources", rules.to_str().unwrap()]] {
+        let arguments = [&["update"], change, &[container.id()]].concat();
+        stalled(&arguments).refused_saying(&[&in_time]);
+        assert_eq!(container.status(), "running", "not paused: {change:?}");
+        assert_eq!(container.exec(["echo", "goes on"]).ok(), "goes on\n");
+    }
+    // What only the kernel has to do is done.
+    stalled(&["pause", container.id()]).ok();
+    stalled(&["resume", container.id()]).ok();
+    stalled(&["kill", container.id(), "KILL"]).ok();
+    sandbox.wait_for_orphan(pid);
+    let deleted = stalled(&["delete", container.id()]);
+    deleted.ok();
+    assert!(deleted.stderr.contains(&in_time), "{}", deleted.describe());
+    until("the scope has ended with its last process", || !is_known(&unit));
+}
+
 /// An ordinary user of the machine whose systemd runs; if it did not before, only for the test.
 struct UserWithSystemd {
     uid: u32,

@@ -22,6 +22,53 @@
 //! # }
 //! ```
 //!
+//! # Limits, devices, figures
+//!
+//! [`Resources`] has what runtime-spec calls `linux.resources`, in its units, and converts where v2 counts otherwise (shares to weights, memory
+//! and swap to swap alone). What the machine cannot do is an error that names the field, the file and the controller; a caller without
+//! rights may be [lenient](Terms) and hears of each limit that will not hold. An update may be done as a whole or not at all.
+//!
+//! ```no_run
+//! # use cloison_cgroup::{Cgroup, Error};
+//! use cloison_cgroup::{DeviceAccess, DeviceKind, DeviceRule, Limit, Resources, Subjects, Terms};
+//!
+//! # fn limit(cgroup: &dyn Cgroup) -> Result<(), Error> {
+//! let mut resources = Resources::default();
+//! resources.memory.limit = Some(Limit::At(64 << 20));
+//! resources.memory.swap = Some(Limit::At(64 << 20)); // of both: no swap
+//! resources.cpu.quota = Some(Limit::At(20_000)); // of the 100 000 µs of a period
+//! resources.pids = Some(Limit::At(100));
+//! cgroup.apply(&resources, Terms { lenient: false, undo: true })?;
+//!
+//! // /dev/null and nothing else; may be called again while processes run, and is exchanged in one step on v2.
+//! let null = DeviceRule {
+//!     allow: true,
+//!     kind: DeviceKind::Char,
+//!     major: Some(1),
+//!     minor: Some(3),
+//!     access: DeviceAccess::READ | DeviceAccess::WRITE,
+//! };
+//! cgroup.apply_devices(&[null])?;
+//!
+//! cgroup.freeze()?; // returns when everybody stands still
+//! let stats = cgroup.stats(Subjects::all())?;
+//! println!("processor time in ns: {:?}, processes: {:?}", stats.cpu.usage, stats.pids);
+//! cgroup.thaw()
+//! # }
+//! ```
+//!
+//! # With systemd
+//!
+//! [`Systemd::place`] says where a unit's cgroup will be, [`Systemd::start`] has systemd make it around a process, over a D-Bus client of its own
+//! on which nothing is waited for without a deadline. From then on it is a [`Cgroup`] like any other: what systemd has properties for is told
+//! to it first, so that limits hold when it writes the files anew.
+//!
+//! # What it needs
+//!
+//! Linux 5.2 for the freezer of v2, 5.6 for device rules that are exchanged, 5.7 for processes that are born in a cgroup, 5.14 for `cgroup.kill` (before,
+//! processes are frozen, signalled and thawed). No threads, no shared libraries, no `unsafe`: system calls are made by `rustix` and
+//! `cloison-linux`.
+//!
 //! # Map
 //!
 //! | module | what is there |

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Directories, Systemd, Value};
+use super::{Bus, BusError, Directories, Systemd, Value};
 use crate::Cgroup as _;
 use crate::error::{Error, Result};
 use crate::files::write_value;
@@ -37,14 +37,17 @@ impl Systemd {
             Directories::Legacy(_) => None,
         };
         let below = below.ok_or_else(|| Error::BadSubCgroup(directory.display().to_string()))?;
+        Ok(self.attach_by(&mut self.connect()?, pid, below)?)
+    }
+
+    fn attach_by(&self, bus: &mut Bus, pid: i32, below: &Path) -> Result<(), BusError> {
         let name = self.unit.name.as_str();
         let arguments = vec![
             Value::text(name),
             Value::Text(Path::new("/").join(below).display().to_string()),
             Value::Array("u".into(), vec![Value::U32(pid.unsigned_abs())]),
         ];
-        self.connect()?.call("AttachProcessesToUnit", Some(name), arguments)?;
-        Ok(())
+        bus.call("AttachProcessesToUnit", Some(name), arguments).map(drop)
     }
 
     /// Watches for processes of the unit that are killed for want of memory, and can still be asked when systemd has taken the cgroup
@@ -59,5 +62,34 @@ impl Systemd {
             }
             Directories::Legacy(cgroup) => cgroup.watch_oom(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::systemd::bus::testing::{FakeBus, LONG, Peer};
+    use crate::systemd::tests::scope;
+
+    #[test]
+    fn a_process_is_moved_into_the_unit_or_below_it_and_nowhere_else() {
+        for (below, told) in [("", "/"), ("a/b", "/a/b")] {
+            let fake = FakeBus::new(|mut peer: Peer| {
+                peer.welcome_as_broker();
+                let call = peer.receive().unwrap();
+                peer.answer(&call, vec![]);
+                call
+            });
+            let mut bus = fake.connect(LONG).unwrap();
+            scope().attach_by(&mut bus, 42, Path::new(below)).unwrap();
+            drop(bus);
+            let call = fake.join();
+            assert_eq!(call.member.as_deref(), Some("AttachProcessesToUnit"));
+            let printed: Vec<String> = call.body.iter().map(ToString::to_string).collect();
+            assert_eq!(printed, ["box-1.scope", told, "[42]"]);
+            assert_eq!(call.body.iter().map(Value::signature).collect::<String>(), "ssau");
+        }
+        let elsewhere = scope().attach(42, Path::new("/nonexistent/machine.slice/box-2.scope"));
+        assert!(matches!(elsewhere, Err(Error::BadSubCgroup(_))), "{elsewhere:?}");
     }
 }

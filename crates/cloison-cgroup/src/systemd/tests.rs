@@ -4,7 +4,7 @@ use super::*;
 use crate::systemd::bus::testing::{FakeBus, LONG, Peer};
 use crate::systemd::bus::{Kind, Message};
 
-fn scope() -> Systemd {
+pub(super) fn scope() -> Systemd {
     let unit = Unit::new(Some("machine.slice:box:1"), "box", false).unwrap();
     let directory = PathBuf::from("/nonexistent/machine.slice/box-1.scope");
     Systemd { unit, directories: Directories::Unified(Unified { mount: "/nonexistent".into(), directory }) }
