@@ -7,6 +7,7 @@ use clap::Args;
 use cloison::id::ContainerId;
 use cloison::lifecycle::{self, CreateOptions, Runtime};
 
+use super::handover::Handover;
 use crate::args::{absolute, absolute_if_given, given, path};
 use crate::error::Error;
 
@@ -31,24 +32,14 @@ pub(crate) struct NewContainer {
     /// Configuration to use instead of the bundle's config.json
     #[arg(short = 'f', long, value_name = "FILE", value_parser = path())]
     config: Option<PathBuf>,
-    /// File to write the process id to
-    #[arg(long, value_name = "FILE", value_parser = path())]
-    pid_file: Option<PathBuf>,
-    /// Unix socket that receives the master of the container's terminal
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
-    console_socket: Option<PathBuf>,
-    /// Unix socket that receives a pidfd of the container's first process
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
-    pidfd_socket: Option<PathBuf>,
+    #[command(flatten)]
+    handover: Handover,
     /// Move the root file system into place instead of pivoting to it (for a host that runs from an initramfs; less safe)
     #[arg(long)]
     no_pivot: bool,
     /// Let the container use the caller's session keyring
     #[arg(long)]
     no_new_keyring: bool,
-    /// How many descriptors from 3 on the process inherits, after those of socket activation
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u32,
 }
 
 impl Create {
@@ -62,16 +53,17 @@ impl Create {
 impl NewContainer {
     /// What the library wants to know, with each path made absolute.
     pub(crate) fn into_options(self) -> Result<CreateOptions, Error> {
+        let handover = self.handover.absolute()?;
         Ok(CreateOptions {
             id: ContainerId::parse(&self.id)?,
             bundle: absolute(given(self.bundle).unwrap_or_else(|| PathBuf::from(".")))?,
             config: absolute_if_given(self.config)?,
-            pid_file: absolute_if_given(self.pid_file)?,
-            console_socket: absolute_if_given(self.console_socket)?,
-            pidfd_socket: absolute_if_given(self.pidfd_socket)?,
+            pid_file: handover.pid_file,
+            console_socket: handover.console_socket,
+            pidfd_socket: handover.pidfd_socket,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
-            preserve_fds: self.preserve_fds,
+            preserve_fds: handover.preserve_fds,
             takes_streams: false,
         })
     }

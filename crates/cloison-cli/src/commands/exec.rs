@@ -9,6 +9,7 @@ use cloison::id::ContainerId;
 use cloison::lifecycle::{self, ExecOptions, Runtime};
 use cloison::plan::exec::ProcessFlags;
 
+use super::handover::Handover;
 use crate::args::{absolute_if_given, path};
 use crate::error::Error;
 
@@ -35,15 +36,8 @@ pub(crate) struct Exec {
     /// Return as soon as the process runs
     #[arg(short, long)]
     detach: bool,
-    /// File to write the process id to
-    #[arg(long, value_name = "FILE", value_parser = path())]
-    pid_file: Option<PathBuf>,
-    /// Unix socket that receives the master of the process's terminal
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
-    console_socket: Option<PathBuf>,
-    /// Unix socket that receives a pidfd of the process
-    #[arg(long, value_name = "SOCKET", value_parser = path())]
-    pidfd_socket: Option<PathBuf>,
+    #[command(flatten)]
+    handover: Handover,
     /// Capability to add to the bounding, effective and permitted sets; may be given several times
     #[arg(short, long, value_name = "CAP_NAME")]
     cap: Vec<String>,
@@ -61,9 +55,6 @@ pub(crate) struct Exec {
         value_parser = super::boolean
     )]
     no_new_privs: Option<bool>,
-    /// How many descriptors from 3 on the process inherits, after those of socket activation
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    preserve_fds: u32,
     /// Cgroup below the container's to run in; on v1 may be given several times, for some hierarchies each
     #[arg(long, value_name = "[CONTROLLER[,...]:]PATH")]
     cgroup: Vec<String>,
@@ -86,6 +77,7 @@ impl Exec {
 
     fn exec(self, runtime: &Runtime) -> Result<u8, Error> {
         let id = ContainerId::parse(&self.id)?;
+        let handover = self.handover.absolute()?;
         let options = ExecOptions {
             process: absolute_if_given(self.process)?,
             flags: ProcessFlags {
@@ -101,10 +93,10 @@ impl Exec {
                 no_new_privileges: self.no_new_privs,
             },
             detach: self.detach,
-            pid_file: absolute_if_given(self.pid_file)?,
-            console_socket: absolute_if_given(self.console_socket)?,
-            pidfd_socket: absolute_if_given(self.pidfd_socket)?,
-            preserve_fds: self.preserve_fds,
+            pid_file: handover.pid_file,
+            console_socket: handover.console_socket,
+            pidfd_socket: handover.pidfd_socket,
+            preserve_fds: handover.preserve_fds,
             cgroup: self.cgroup,
             ignore_paused: self.ignore_paused,
         };
