@@ -10,7 +10,8 @@ use cloison_linux::process::pid_inside;
 use cloison_linux::signals::{SignalFd, SignalSet};
 use cloison_linux::{Errno, Kernel, Linux, Mode, OFlags, launch, sealed};
 
-use super::{Admission, facts, root_of};
+use super::admission::{Admission, facts, root_of};
+use super::newcomer::Newcomer;
 use crate::hook::{self, OpenOutputs, judge, told};
 use crate::lifecycle::Error;
 use crate::lifecycle::error::Doing as _;
@@ -101,7 +102,7 @@ impl Admission {
         &'k self,
         kernel: &'k dyn Kernel,
         streams: &dyn Fn() -> Result<(), Errno>,
-    ) -> Result<super::Newcomer<'k>, Error> {
+    ) -> Result<Newcomer<'k>, Error> {
         let own = kernel.open(Path::new("/proc/self/ns/pid"), OFlags::RDONLY, Mode::empty());
         let own = own.doing("opening /proc/self/ns/pid")?;
         let newcomer = self.admit(kernel, streams);

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use cloison_cgroup::{Directories, Record, Systemd};
 use cloison_linux::Errno;
 
-use super::{Admission, Error, Newcomer};
+use super::admission::Admission;
+use super::newcomer::Newcomer;
+use crate::lifecycle::Error;
 
 /// Where a process is to go.
 pub(super) struct Outside<'a> {
