@@ -19,6 +19,7 @@
 //! - [`agent`]: one that answers the calls a seccomp filter tells of
 //! - [`sandbox`]: the directory, names and commands of one test
 //! - [`bundle`]: `config.json` and its root file system
+//! - [`bytes`]: many of them, there and back
 //! - [`rootfs`]: where root file systems come from
 //! - [`engines`]: the seccomp profiles of engines
 //! - [`container`]: one container between `create` and `delete`
@@ -35,6 +36,7 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod bytes;
 pub mod cgroup;
 pub mod container;
 pub mod engines;

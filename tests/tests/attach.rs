@@ -1,11 +1,12 @@
 //! `attach`, `resize`: the caller's streams at a container that has a monitor.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use cloison_tests::bytes::{Piped, random, rounds};
 use cloison_tests::screen::Screen;
 use cloison_tests::{Bundle, Container, Foreground, Sandbox, only_for, until};
 use rustix::process::Signal;
@@ -45,17 +46,6 @@ fn until_attached(attached: &Foreground<'_>) {
 
 fn at_terminal<'s>(sandbox: &'s Sandbox, script: &str) -> Bundle<'s> {
     sandbox.busybox(script).set("/process/terminal", true)
-}
-
-fn random(length: usize) -> Vec<u8> {
-    let mut data = vec![0; length];
-    File::open("/dev/urandom").unwrap().read_exact(&mut data).unwrap();
-    data
-}
-
-/// How often the bytes go round: a hundred times by hand.
-fn rounds() -> usize {
-    std::env::var("CLOISON_STREAM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
 }
 
 #[test]
@@ -234,30 +224,15 @@ fn what_cannot_be_attached_to_or_resized_is_told() {
 
 /// Sends bytes through a container and gives what comes back.
 fn there_and_back(sandbox: &Sandbox, container: &Container<'_>, data: &[u8], ready: &[u8]) -> Vec<u8> {
-    let mut command = attach_command(sandbox, container, &[]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut attached = sandbox.spawn_with_own_stdio(command);
-    let mut input = attached.child().stdin.take().unwrap();
-    let mut output = attached.child().stdout.take().unwrap();
-    let mut first = [0];
+    let mut attached = Piped::spawn(sandbox, attach_command(sandbox, container, &[]), Stdio::null());
     if !ready.is_empty() {
-        until_attached(&attached);
+        until_attached(&attached.command);
         // What was written before is in the log; this is only to know that the other side is raw by now.
-        input.write_all(b"\n").unwrap();
+        attached.input.write_all(b"\n").unwrap();
         // The newline itself may come back first, from a terminal that was not told in time to be silent.
-        let mut shown = Vec::new();
-        while !shown.ends_with(ready) {
-            output.read_exact(&mut first).unwrap_or_else(|error| panic!("{error} after {shown:?}"));
-            shown.extend_from_slice(&first);
-        }
+        attached.until_prints(ready);
     }
-    let sent = data.to_vec();
-    let writer = thread::spawn(move || input.write_all(&sent).unwrap());
-    let mut got = Vec::new();
-    output.read_to_end(&mut got).unwrap();
-    writer.join().unwrap();
-    attached.wait().ok();
-    got
+    attached.there_and_back(data)
 }
 
 #[test]
