@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cloison_tests::{Sandbox, only_for};
+use cloison_tests::{Sandbox, only_for, until};
 use rustix::process::Signal;
 
 /// At how many moments of a `create` it is killed.
@@ -120,4 +120,91 @@ fn many_commands_on_one_container_at_once_do_no_harm() {
         command.wait().ok();
     }
     container.end();
+}
+
+/// The monitor of a container: a child of the command that makes it, until that returns; from then on the one that the state names.
+fn monitor_of(sandbox: &Sandbox, run: u32, id: &str) -> Option<u32> {
+    let in_state = || {
+        let text = std::fs::read(sandbox.root().join(id).join("state.json")).ok()?;
+        let state: cloison_tests::Value = serde_json::from_slice(&text).ok()?;
+        u32::try_from(state["monitor"]["process"]["pid"].as_u64()?).ok()
+    };
+    cloison_tests::leaks::children_of(run).first().copied().or_else(in_state)
+}
+
+/// The container is there, or not, or in part: it can be stopped if it runs, and deleted, and then nothing is left.
+fn stop_and_delete(sandbox: &Sandbox, id: &str, when: &str) {
+    let container = sandbox.container(id);
+    if container.try_state().stdout.contains("\"running\"") {
+        let killed = container.kill(&["KILL"]);
+        assert!(killed.status.success(), "{when}: {}", killed.describe());
+        container.until("stopped");
+        let deleted = container.delete();
+        assert!(deleted.status.success(), "{when}: {}", deleted.describe());
+    } else {
+        let deleted = container.delete_force();
+        assert!(deleted.status.success(), "{when}: {}", deleted.describe());
+    }
+    sandbox.assert_nothing_left();
+}
+
+#[test]
+fn a_monitor_that_is_killed_while_it_makes_a_container_leaves_nothing_after_delete() {
+    only_for!(Cloison, "no other runtime has a monitor");
+    let sandbox = Sandbox::new();
+    for terminal in [false, true] {
+        let bundle = sandbox.sleeper().set("/process/terminal", terminal);
+        bundle.write();
+        let id = sandbox.new_id();
+        let flags = ["--detach", "--monitor"];
+        let begun = Instant::now();
+        sandbox.finish(bundle.run_command_as(&id, &flags)).ok();
+        let whole = begun.elapsed();
+        sandbox.container(&id).delete_force().ok();
+        let (mut killed_early, mut killed_late) = (0, 0);
+        for step in 0..=STEPS {
+            let id = sandbox.new_id();
+            let run = sandbox.spawn(bundle.run_command_as(&id, &flags));
+            std::thread::sleep(whole * step / STEPS);
+            // Before the first of these moments there is no monitor yet.
+            until("there is a monitor", || monitor_of(&sandbox, run.pid(), &id).is_some());
+            let monitor = monitor_of(&sandbox, run.pid(), &id).expect("it was there");
+            // It may have been another child of the command's that has ended.
+            let _ = rustix::process::kill_process(cloison_tests::sandbox::to_pid(monitor), Signal::KILL);
+            let told = run.wait();
+            if told.status.success() {
+                killed_late += 1;
+            } else {
+                told.refused_saying(&["the monitor was killed by signal 9"]);
+                killed_early += 1;
+            }
+            stop_and_delete(&sandbox, &id, &format!("step {step} of {STEPS}, terminal: {terminal}"));
+        }
+        println!("terminal {terminal}: {killed_early} before the command returned, {killed_late} after that");
+    }
+}
+
+#[test]
+fn a_monitor_that_is_killed_at_work_leaves_a_container_that_is_stopped_and_deleted_as_any() {
+    only_for!(Cloison, "no other runtime has a monitor");
+    let sandbox = Sandbox::new();
+    for terminal in [false, true] {
+        // The first process of a PID namespace does not die of SIGPIPE or SIGHUP, which come from within.
+        let bundle = sandbox.busybox("while :; do echo words; done").set("/process/terminal", terminal);
+        bundle.write();
+        for step in 0..20 {
+            let id = sandbox.new_id();
+            sandbox.finish(bundle.run_command_as(&id, &["--detach", "--monitor"])).ok();
+            let monitor = monitor_of(&sandbox, u32::MAX, &id).expect("it is in the state");
+            let attached = sandbox.spawn(sandbox.command(["attach", "--no-stdin", &id]));
+            let waiting = sandbox.spawn(sandbox.command(["wait", &id]));
+            std::thread::sleep(Duration::from_millis(3 * step));
+            rustix::process::kill_process(cloison_tests::sandbox::to_pid(monitor), Signal::KILL).unwrap();
+            assert!(!attached.wait().status.success(), "nobody is there any more who shows the output");
+            assert_eq!(sandbox.container(&id).status(), "running");
+            stop_and_delete(&sandbox, &id, &format!("step {step}, terminal: {terminal}"));
+            // It waits for the container's end and not for the monitor's. Whether it hears of the exit code is the kernel's affair.
+            assert!([137, 255].contains(&waiting.wait().code()));
+        }
+    }
 }

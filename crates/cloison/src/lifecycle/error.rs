@@ -195,6 +195,11 @@ pub enum Error {
         "cannot use --timeout with --detach and without --monitor: nobody would be there to end the container"
     )]
     NobodyWaits,
+    /// Somebody has killed the monitor to be, which was to make the container.
+    #[error(
+        "the monitor was killed by signal {0} while it made the container: `delete --force` removes what it may have left"
+    )]
+    MonitorKilled(i32),
     /// A detached container has nowhere to send its terminal to.
     #[error("cannot allocate tty if runc will detach without setting console socket")]
     NoConsoleSocket,

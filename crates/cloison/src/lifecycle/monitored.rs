@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cloison_linux::namespace::NamespaceFlags;
-use cloison_linux::process::{self, CloneRequest, Fork};
+use cloison_linux::process::{self, CloneRequest, Ending, Fork};
 use cloison_linux::signals::{self, SignalFd, SignalSet};
 use cloison_linux::{Linux, Mode, OFlags, file};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -69,9 +69,11 @@ pub(super) fn run(
             if File::from(told).read_exact(&mut ready).is_ok() {
                 return Ok(0);
             }
-            // It has said itself what failed.
-            let ending = process::wait_pidfd(pidfd.as_fd()).doing("waiting for the monitor")?;
-            Ok(u8::try_from(ending.exit_code()).unwrap_or(u8::MAX).max(1))
+            match process::wait_pidfd(pidfd.as_fd()).doing("waiting for the monitor")? {
+                Ending::Killed(signal) => Err(Error::MonitorKilled(signal)),
+                // It has said itself what failed.
+                ending @ Ending::Exited(_) => Ok(u8::try_from(ending.exit_code()).unwrap_or(u8::MAX).max(1)),
+            }
         }
     }
 }
