@@ -5,10 +5,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cloison_tests::{Bundle, Container, Sandbox, only_for, until};
+use cloison_tests::host::criu_works;
+use cloison_tests::{Bundle, Container, Sandbox, only_for, skip_unless, until};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -24,7 +25,7 @@ struct Manager {
 impl Manager {
     fn new(sandbox: &Sandbox) -> Self {
         let socket = UnixDatagram::bind(sandbox.dir().join("manager")).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         Self { socket }
     }
 
@@ -197,4 +198,69 @@ fn a_service_manager_that_is_not_there_is_named_and_leaves_nothing() {
     let output = sandbox.finish(managed(&sandbox, bundle.run_command(&[])));
     output.refused_saying(&[gone.to_str().unwrap(), "NOTIFY_SOCKET", "no such file"]);
     sandbox.assert_nothing_left();
+}
+
+/// A program that is ready, and later tells more when it is asked to.
+fn ready_and_later(sandbox: &Sandbox) -> Bundle<'_> {
+    let script =
+        "tell READY=1; until test -e /tmp/again; do sleep 0.05; done; tell STATUS=again; exec sleep 1000";
+    bundle(sandbox, script).mount("tmpfs", "tmpfs", "/tmp", &[])
+}
+
+/// Runs it, and takes it to disk when it has been ready.
+fn dumped(sandbox: &Sandbox, manager: &Manager, bundle: &Bundle<'_>, id: &str) -> std::path::PathBuf {
+    bundle.write();
+    let mut run = managed(sandbox, bundle.run_command_as(id, &["--detach"]));
+    // What is to be dumped has no file of the host open.
+    run.stdout(Stdio::null()).stderr(Stdio::null());
+    let run = sandbox.spawn_with_own_stdio(run);
+    assert_eq!(manager.until_barrier(), format!("READY=1\nMAINPID={}\n", sandbox.container(id).pid()));
+    run.wait().ok();
+    let images = sandbox.dir().join("images");
+    let mut checkpoint = sandbox.command(["checkpoint", "--image-path"]);
+    checkpoint.arg(&images).arg(id);
+    sandbox.finish(checkpoint).ok();
+    images
+}
+
+fn restore(sandbox: &Sandbox, bundle: &Bundle<'_>, images: &Path, flags: &[&str], id: &str) -> Command {
+    let mut restore = sandbox.command(["restore", "--bundle"]);
+    restore.arg(bundle.dir()).arg("--image-path").arg(images).args(flags).arg(id);
+    restore.stdout(Stdio::null()).stderr(Stdio::null());
+    managed(sandbox, restore)
+}
+
+#[test]
+fn restore_says_that_the_program_is_ready_which_does_not_say_it_again() {
+    only_for!(Cloison, "runc mounts a place for the socket and makes none");
+    skip_unless!(criu_works(), "`criu check` fails here: CRIU is missing, or does not know this kernel");
+    let sandbox = Sandbox::new();
+    let manager = Manager::new(&sandbox);
+    let bundle = ready_and_later(&sandbox);
+    let id = sandbox.new_id();
+    let images = dumped(&sandbox, &manager, &bundle, &id);
+    let restored = sandbox.spawn_with_own_stdio(restore(&sandbox, &bundle, &images, &["--detach"], &id));
+    let told = manager.until_barrier();
+    let container = sandbox.container(&id);
+    assert_eq!(told, format!("READY=1\nMAINPID={}\n", container.pid()));
+    restored.wait().ok();
+    container.end();
+}
+
+#[test]
+fn in_the_foreground_a_restored_program_tells_more_by_the_socket_that_it_knows() {
+    only_for!(Cloison, "runc mounts a place for the socket and makes none");
+    skip_unless!(criu_works(), "`criu check` fails here: CRIU is missing, or does not know this kernel");
+    let sandbox = Sandbox::new();
+    let manager = Manager::new(&sandbox);
+    let bundle = ready_and_later(&sandbox);
+    let id = sandbox.new_id();
+    let images = dumped(&sandbox, &manager, &bundle, &id);
+    let restored = sandbox.spawn_with_own_stdio(restore(&sandbox, &bundle, &images, &[], &id));
+    assert_eq!(manager.hear().0, format!("READY=1\nMAINPID={}", restored.pid()));
+    let container = sandbox.container(&id);
+    container.exec(["touch", "/tmp/again"]).ok();
+    assert_eq!(manager.hear().0, "STATUS=again");
+    container.kill(&["KILL"]).ok();
+    assert_eq!(restored.wait().code(), 137);
 }

@@ -8,6 +8,8 @@
 //! Only where `NOTIFY_SOCKET` is set for the runtime, and as `runc` has it: `create` makes the directory and `start` the socket; `start` and a detached
 //! `run` stay until the program is ready, or has ended; a `run` in the foreground, and a monitor, pass on what comes for as long as they live.
 //!
+//! A container that is restored has been ready before, and will not say it again: `restore` says it.
+//!
 //! What comes is a container's word, so only what tells of the service goes on: `READY`, `STATUS` and their like. `MAINPID` is replaced, for a number
 //! inside says nothing outside. Descriptors for the manager's keeping (`FDSTORE`) do not go on; that of a `BARRIER` does.
 
@@ -150,6 +152,17 @@ impl Notify {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells the manager that the program is ready, for one that has said so before it was dumped and will not say it again.
+    pub(crate) fn tell_that_it_goes_on(&mut self) {
+        self.tell(b"READY=1", None);
+    }
+
+    /// The same, and waits until the manager knows.
+    pub(crate) fn until_told_that_it_goes_on(mut self) -> Result<(), Error> {
+        self.tell_that_it_goes_on();
+        self.barrier()
     }
 
     fn tell(&mut self, message: &[u8], fd: Option<&OwnedFd>) {

@@ -20,10 +20,11 @@ use crate::checkpoint::{self, CgroupsMode, Dump};
 use crate::errno::Text;
 use crate::id::ContainerId;
 use crate::init::channel::Failure;
+use crate::notify;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::{Options, Plan};
 use crate::spec::Spec;
-use crate::state::{Container, State, Status};
+use crate::state::{Container, NOTIFY, State, Status};
 
 /// How much CRIU writes to its log: warnings, and what it does.
 pub(super) const LOG_LEVEL: i32 = 4;
@@ -127,7 +128,11 @@ fn without_streams() -> Result<(), Failure> {
 
 /// The configuration of a container, and the plan that it was made by.
 fn conceived(container: &Container, state: &State) -> Result<(Spec, Plan), Error> {
-    let spec = Spec::parse(&container.load_config()?, &container.path())?;
+    let mut spec = Spec::parse(&container.load_config()?, &container.path())?;
+    if container.has_notify_directory()? {
+        // One more mount that is not in the configuration.
+        notify::prepare(&mut spec, &container.path().join(NOTIFY));
+    }
     let layout = cloison_cgroup::Layout::detect()?;
     let options = Options {
         id: state.id.clone(),

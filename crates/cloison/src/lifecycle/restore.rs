@@ -13,7 +13,7 @@ use super::birth::{Birth, FirstBorn};
 use super::checkpoint::{common, config_file, directory};
 use super::conception::Conception;
 use super::error::Doing as _;
-use super::run::{attend, prepare_to_attend};
+use super::run::{Program, attend, prepare_to_attend};
 use super::{Error, RunOptions, Runtime, console};
 use crate::checkpoint::criu::{Criu, Setup};
 use crate::checkpoint::external::{External, namespaces_to_restore, saved_pipes};
@@ -21,6 +21,7 @@ use crate::checkpoint::rpc::{self, CgroupRoot, Inherited, Kind, Request};
 use crate::checkpoint::stage::Stage;
 use crate::checkpoint::{self, Wake};
 use crate::init::channel::Failure;
+use crate::notify::Notify;
 use crate::plan::namespaces::Namespaces;
 use crate::spec::Spec;
 
@@ -50,14 +51,18 @@ pub fn restore(
         let mut birth = Birth::prepare(&Linux, runtime, conception)?;
         awaken(&mut birth, images, wake)?;
         console::hand_over(&options.create, &mut birth)?;
+        let notify = Notify::open(birth.container()?, birth.first_born()?.pid)?;
         birth.commit(options.create.pid_file.as_deref())?;
+        if let Some(notify) = notify {
+            notify.until_told_that_it_goes_on()?;
+        }
         return Ok(0);
     }
     prepare_to_attend(options, conception.plan.terminal)?;
     let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
     let mut birth = Birth::prepare(&Linux, runtime, conception)?;
     awaken(&mut birth, images, wake)?;
-    attend(runtime, options, birth, &signals)
+    attend(runtime, options, birth, Program::GoesOn, &signals)
 }
 
 /// Has CRIU restore the container's processes as children of ours, in its cgroup.

@@ -75,7 +75,16 @@ pub(super) fn foreground(
     let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
     let begin = Begin::of_run(&conception);
     let birth = Birth::begin(&Linux, runtime, conception, begin)?;
-    attend(runtime, options, birth, &signals)
+    attend(runtime, options, birth, Program::Begins, &signals)
+}
+
+/// What the program of a container that is attended does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Program {
+    /// It begins.
+    Begins,
+    /// It has been restored, and goes on where it was.
+    GoesOn,
 }
 
 /// Commits a birth, and stays with the container until its end; gives its exit code.
@@ -83,6 +92,7 @@ pub(super) fn attend(
     runtime: &Runtime,
     options: &RunOptions,
     mut birth: Birth<'_>,
+    program: Program,
     signals: &SignalFd,
 ) -> Result<u8, Error> {
     console::hand_over(&options.create, &mut birth)?;
@@ -93,6 +103,9 @@ pub(super) fn attend(
     birth.commit(options.create.pid_file.as_deref())?;
     birth.wait_until_running()?;
     let (first, state) = poststart(runtime, options, birth)?;
+    if let Some(notify) = notify.as_mut().filter(|_| program == Program::GoesOn) {
+        notify.tell_that_it_goes_on();
+    }
     let mut countdown = Countdown::start(options.deadline);
     let ending =
         foreground::wait_for(first.pid, first.pidfd.as_fd(), signals, relay, &mut countdown, notify.as_mut());

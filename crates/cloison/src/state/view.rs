@@ -139,6 +139,15 @@ impl View {
         }
     }
 
+    /// Whether the container has a place for a service manager's socket.
+    pub(crate) fn has_notify_directory(&self) -> Result<bool, Error> {
+        match statat(&self.dir, NOTIFY, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(io("stat", self.path().join(NOTIFY))(errno)),
+        }
+    }
+
     /// Connects to the container's monitor; none if it has gone.
     pub(crate) fn connect_monitor(&self) -> Result<Option<OwnedFd>, Error> {
         match connect_at(self.as_fd(), MONITOR) {
