@@ -1,10 +1,13 @@
 //! The terminal of a detached container: sent to whoever listens on the console socket.
 
+use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use cloison_tests::receiver::{read_until, receive};
-use cloison_tests::{Bundle, Output, Sandbox, json, only_for};
+use cloison_tests::{Bundle, Container, Output, Sandbox, json, only_for, runc_lacks, skip_unless};
 use rustix::termios::tcgetwinsize;
 
 fn at_terminal<'s>(sandbox: &'s Sandbox, script: &str) -> Bundle<'s> {
@@ -59,7 +62,7 @@ fn the_path_of_the_socket_may_be_longer_than_an_address() {
     let short = sandbox.dir().join("console");
     let listener = UnixListener::bind(&short).unwrap();
     let long = deep.join("f".repeat(200));
-    std::fs::rename(&short, &long).unwrap();
+    fs::rename(&short, &long).unwrap();
     let id = sandbox.new_id();
     create(&at_terminal(&sandbox, "exec sleep 1000"), &id, &long).ok();
     receive(&listener);
@@ -153,4 +156,47 @@ fn a_receiver_that_never_accepts_is_given_up() {
     create(&at_terminal(&sandbox, "true"), &sandbox.new_id(), &socket)
         .refused_saying(&[socket.to_str().unwrap(), "queue of connections is full"]);
     sandbox.assert_nothing_left();
+}
+
+#[test]
+fn a_socket_that_the_caller_may_not_use_is_told_and_leaves_nothing() {
+    only_for!(Cloison, "runc needs the capability for more than this");
+    let sandbox = Sandbox::new();
+    skip_unless!(!sandbox.uses_systemd(), "needs no cgroup");
+    let socket = sandbox.dir().join("console");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, Permissions::from_mode(0o000)).unwrap();
+    let bundle = at_terminal(&sandbox, "true");
+    bundle.write();
+    let create = bundle.create_command(&sandbox.new_id(), &["--console-socket", socket.to_str().unwrap()]);
+    // Root may use everything by this capability alone.
+    let mut without = sandbox.bare_command("setpriv");
+    without.args(["--bounding-set=-dac_override", "--inh-caps=-dac_override"]);
+    without.arg(create.get_program()).args(["--cgroup-manager", "disabled"]).args(create.get_args());
+    sandbox.finish(without).refused_saying(&[socket.to_str().unwrap(), "permission denied"]);
+    sandbox.assert_nothing_left();
+}
+
+#[test]
+fn the_pidfd_socket_gets_the_first_process_of_create_and_of_run() {
+    runc_lacks!("1.2: --pidfd-socket");
+    let sandbox = Sandbox::new();
+    let socket = sandbox.dir().join("pidfd");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let flags = ["--pidfd-socket", socket.to_str().unwrap()];
+    let is_of = |container: &Container<'_>| {
+        let (_, pidfd) = receive(&listener);
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+        assert!(info.lines().any(|line| line == format!("Pid:\t{}", container.pid())), "{info}");
+    };
+    let bundle = sandbox.sleeper();
+    let created = bundle.create_with(&flags);
+    is_of(&created);
+    created.delete_force().ok();
+    bundle.write();
+    let id = sandbox.new_id();
+    sandbox.finish(bundle.run_command_as(&id, &[&["--detach"], &flags[..]].concat())).ok();
+    let running = sandbox.container(&id);
+    is_of(&running);
+    running.end();
 }

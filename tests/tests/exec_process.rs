@@ -189,9 +189,11 @@ fn scheduling_is_that_of_the_container() {
         .set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 7}))
         .set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 6}))
         .set("/process/oomScoreAdj", 555)
+        .set("/linux/personality", json!({"domain": "LINUX32"}))
         .start();
     let show = "ionice -p $$; cut -d' ' -f19,41 /proc/self/stat; cat /proc/self/oom_score_adj";
     assert_eq!(container.exec_script(&[], show).ok(), "best-effort: prio 6\n7 3\n555\n");
+    assert_eq!(container.exec(["cat", "/proc/self/personality"]).line(), "00000008");
     let file = document(&sandbox, show, |process| {
         process["scheduler"] = json!({"policy": "SCHED_OTHER", "nice": 3});
         process["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0});

@@ -41,6 +41,8 @@ fn the_exit_code_is_kept_and_nothing_is_left_after_delete() {
     let exit = fs::read(sandbox.root().join(container.id()).join("exit.json")).unwrap();
     let exit: cloison_tests::Value = serde_json::from_slice(&exit).unwrap();
     assert_eq!((&exit["code"], &exit["timedOut"]), (&json!(7), &json!(false)));
+    let time = exit["time"].as_str().unwrap();
+    assert!(*time > *container.state()["created"].as_str().unwrap(), "{time}");
     container.delete().ok();
     sandbox.assert_nothing_left();
 }

@@ -1,9 +1,12 @@
 //! Standard streams: inherited as they are.
 
+use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-use cloison_tests::Sandbox;
+use cloison_tests::{Sandbox, Screen, only_for};
 
 #[test]
 fn pipes_carry_data_in_and_out() {
@@ -67,11 +70,7 @@ fn closed_streams_are_no_trouble() {
             .arg(command.get_program())
             .args(command.get_args());
         sandbox.finish(shell).ok();
-        assert_eq!(
-            std::fs::read_to_string(bundle.rootfs().join("tmp/marker")).unwrap(),
-            "fine\n",
-            "{closed}"
-        );
+        assert_eq!(fs::read_to_string(bundle.rootfs().join("tmp/marker")).unwrap(), "fine\n", "{closed}");
     }
 }
 
@@ -82,7 +81,7 @@ fn standard_input_is_not_read_by_the_runtime() {
     bundle.write();
     let input = sandbox.file("input", "all of it");
     let mut command = bundle.run_command(&[]);
-    command.stdin(std::fs::File::open(input).unwrap());
+    command.stdin(fs::File::open(input).unwrap());
     assert_eq!(sandbox.finish(command).ok(), "all of it");
 }
 
@@ -100,4 +99,36 @@ fn streams_can_be_opened_by_their_names_by_another_user() {
     run.child().stdout.take().unwrap().read_to_string(&mut out).unwrap();
     run.wait().ok();
     assert_eq!(out, "named\n");
+}
+
+#[test]
+fn the_program_has_the_callers_own_file_socket_pipe_or_terminal() {
+    only_for!(Cloison, "a runc in the foreground puts pipes of its own between");
+    let sandbox = Sandbox::new();
+    // What it is, and which one. (A shell may change its own streams for what is built in.)
+    let script = "for n in 0 1; do test -t $n && echo terminal >&2; what=$(stat -L -c '%F %i' /proc/$$/fd/$n); echo $what >&2; done";
+    let bundle = sandbox.busybox(script);
+    bundle.write();
+    let file = sandbox.file("file", "");
+    let (ours, socket) = UnixStream::pair().unwrap();
+    let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+    let screen = Screen::new();
+    let terminal = screen.terminal.try_clone().unwrap();
+    let kinds: [(&str, OwnedFd); 4] = [
+        ("regular empty file", fs::File::open(&file).unwrap().into()),
+        ("socket", socket.into()),
+        ("fifo", pipe),
+        ("terminal\ncharacter special file", terminal),
+    ];
+    for (kind, stream) in kinds {
+        let inode = rustix::fs::fstat(&stream).unwrap().st_ino;
+        let mut run = bundle.run_command(&[]);
+        run.stdin(stream.try_clone().unwrap())
+            .stdout(stream)
+            .stderr(fs::File::create(sandbox.dir().join("told")).unwrap());
+        sandbox.spawn_with_own_stdio(run).wait().ok();
+        let told = fs::read_to_string(sandbox.dir().join("told")).unwrap();
+        assert_eq!(told, format!("{kind} {inode}\n").repeat(2));
+    }
+    drop(ours);
 }

@@ -101,3 +101,49 @@ fn in_background() -> bool {
 pub(super) fn keep_newlines(mode: &mut Termios) {
     mode.output_modes.remove(OutputModes::ONLCR);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::process::Command;
+
+    use cloison_linux::terminal::open_terminal;
+    use rustix::pty::{OpenptFlags, openpt};
+    use rustix::termios::LocalModes;
+
+    use super::*;
+
+    /// Says that this process is the one that panics.
+    const PANICS: &str = "CLOISON_TEST_PANICS";
+
+    /// Whose standard input is a terminal of its parent's.
+    fn panic_in_raw_mode() {
+        let raw = RawMode::begin(true).unwrap().unwrap();
+        let echoes = tcgetattr(stdin()).unwrap().local_modes.contains(LocalModes::ECHO);
+        // What is dropped on the way out would restore the mode as well, but in a release nothing is.
+        std::mem::forget(raw);
+        println!("raw: {}", !echoes);
+        panic!("on purpose");
+    }
+
+    #[test]
+    fn the_mode_is_restored_in_a_panic_that_drops_nothing() {
+        if std::env::var_os(PANICS).is_some() {
+            panic_in_raw_mode();
+        }
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let terminal = open_terminal(master.as_fd()).unwrap();
+        let mode = || format!("{:?}", tcgetattr(&terminal).unwrap());
+        let before = mode();
+        let name = "console::raw::tests::the_mode_is_restored_in_a_panic_that_drops_nothing";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(PANICS, "1")
+            .stdin(terminal.try_clone().unwrap())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("raw: true") && !output.status.success(), "{said}");
+        assert_eq!(mode(), before);
+    }
+}
