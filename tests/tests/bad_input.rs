@@ -213,6 +213,27 @@ fn every_command_checks_the_id() {
     }
 }
 
+/// runtime.md, "Operations".
+#[test]
+fn every_operation_wants_an_id() {
+    let sandbox = Sandbox::new();
+    for operation in ["state", "create", "start", "kill", "delete"] {
+        let output = sandbox.cloison([operation]);
+        assert_eq!(output.code(), 1, "{operation}: {}", output.describe());
+        assert!(!output.stderr.is_empty(), "{operation}");
+    }
+}
+
+/// runtime.md, "Operations".
+#[test]
+fn no_operation_knows_a_container_that_is_not_there() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.new_id();
+    for operation in ["state", "start", "kill", "delete"] {
+        sandbox.cloison([operation, &id]).refused_saying(&["container does not exist"]);
+    }
+}
+
 #[test]
 fn ids_with_every_allowed_character_work() {
     let sandbox = Sandbox::new();

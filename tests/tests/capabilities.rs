@@ -1,6 +1,6 @@
 //! The five capability sets.
 
-use cloison_tests::{Sandbox, json, runc_lacks};
+use cloison_tests::{Kind, Sandbox, json, runc_lacks, runtime};
 
 const CAP_CHOWN: u64 = 1 << 0;
 const CAP_KILL: u64 = 1 << 5;
@@ -111,6 +111,23 @@ fn every_capability_of_features_can_be_given() {
         .map(|(_, name)| *name)
         .collect();
     assert_eq!(sets(sandbox.busybox(STATUS).capabilities(&given).run().ok())[2], ours);
+}
+
+/// Where runtime-spec would have a warning: a program that believes that it has a right must not run without.
+#[test]
+fn what_the_caller_does_not_have_is_refused_by_name() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox("true").capabilities(&["CAP_SYSLOG"]);
+    bundle.write();
+    let mut command = sandbox.bare_command("setpriv");
+    command.args(["--bounding-set", "-syslog", "--inh-caps", "-syslog", "--"]);
+    let run = bundle.run_command(&[]);
+    command.arg(run.get_program()).args(run.get_args());
+    let output = sandbox.finish(command);
+    assert_eq!(output.code(), 1, "{}", output.describe());
+    if runtime::kind() == Kind::Cloison {
+        assert!(output.stderr.contains("CAP_SYSLOG"), "{}", output.describe());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Device nodes and the links in `/dev`.
 
-use cloison_tests::{Sandbox, json, runc_lacks};
+use cloison_tests::{Rootfs, Sandbox, json, only_for, runc_lacks};
 
 #[test]
 fn default_devices_are_there() {
@@ -88,6 +88,23 @@ fn a_device_outside_dev_is_made_too() {
     let devices = json!([{"path": "/etc/nothing", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666, "uid": 0, "gid": 0}]);
     let bundle = sandbox.busybox("stat -c %t:%T /etc/nothing").writable().set("/linux/devices", devices);
     assert_eq!(bundle.run().line(), "1:3");
+}
+
+#[test]
+fn something_else_in_the_place_of_a_device_is_refused() {
+    only_for!(Cloison, "runc leaves what is there, without a word");
+    let sandbox = Sandbox::new();
+    let devices = json!([{"path": "/etc/nothing", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}]);
+    let rootfs =
+        || Rootfs::busybox().with(|root| std::fs::write(root.join("etc/nothing"), "something").unwrap());
+    let bundle = sandbox.bundle(rootfs()).args(["true"]).writable().set("/linux/devices", devices);
+    bundle.run().refused_saying(&["/etc/nothing", "something else is there"]);
+    let file = bundle.rootfs().join("etc/nothing");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "something");
+    // The same device is what was asked for.
+    std::fs::remove_file(&file).unwrap();
+    bundle.run().ok();
+    bundle.run().ok();
 }
 
 #[test]

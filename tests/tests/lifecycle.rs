@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Rootfs, Sandbox};
+use cloison_tests::{Rootfs, Sandbox, json};
 
 #[test]
 fn run_prints_what_the_container_prints() {
@@ -52,6 +52,20 @@ fn a_started_container_stops_when_its_process_ends() {
     assert_eq!(sandbox.wait_for_orphan(pid), 3);
     assert_eq!(container.status(), "stopped");
     assert_eq!(container.pid(), 0);
+    container.delete().ok();
+}
+
+#[test]
+fn what_changes_in_the_bundle_after_create_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox("hostname; echo $0 $WORD").set("/hostname", "first").env("WORD=before");
+    let container = bundle.create();
+    let changed = bundle.set("/process/args", json!(["echo", "changed"])).set("/hostname", "second");
+    changed.write();
+    let pid = container.pid();
+    container.start().ok();
+    assert_eq!(sandbox.wait_for_orphan(pid), 0);
+    assert_eq!(container.stdout(), "first\nsh before\n");
     container.delete().ok();
 }
 

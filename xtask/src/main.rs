@@ -15,6 +15,7 @@
 //! | `size` | how large the binary and its monitor are, and that it is static |
 //! | `vm` | a throw-away machine with a kernel and a systemd of its own |
 //! | `matrix` | the integration tests on other kernels, in such machines |
+//! | `conformance` | whether the tests that the page about runtime-spec names are there |
 //! | `syscalls` | the numbers of the system calls, from the kernel's headers |
 //! | `command`, `build` | running other programs, as root where need be; building and finding the runtime |
 
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 mod bench;
 mod build;
 mod command;
+mod conformance;
 mod demo;
 mod fuzz;
 mod guards;
@@ -55,6 +57,7 @@ tools:
   size                      build the release binary; check that it is static and below 4.3 MB, and its monitor below 2 MiB
   vm [OPTIONS] -- COMMAND   run a command in a throw-away machine: `cargo xtask vm help`
   matrix [OPTIONS]          run the tests in such machines, with several kernels: `cargo xtask matrix help`
+  conformance               look for the tests that docs/conformance/runtime-spec.md names
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev
 ";
 
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::bench(100),
         ["bench", rounds] => rounds.parse().map_err(Into::into).and_then(bench::bench),
         ["size"] => size::size(),
+        ["conformance"] => conformance::conformance(),
         ["syscalls", directories @ ..] if !directories.is_empty() => syscalls::syscalls(directories),
         ["vm", "help" | "--help" | "-h"] => {
             print!("{}", vm::USAGE);

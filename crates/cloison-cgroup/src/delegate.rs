@@ -20,6 +20,11 @@ pub(crate) fn delegate(directory: &Path, uid: u32) -> Result<()> {
         log::debug!("{LIST}: {error}; taking those of cgroups(7)");
         USUAL.to_owned()
     });
+    give(directory, uid, &list)
+}
+
+/// The same with this list of files.
+fn give(directory: &Path, uid: u32, list: &str) -> Result<()> {
     let error = |file: &str, source| Error::Delegate { path: directory.join(file), uid, source };
     let owner = Some(Uid::from_raw(uid));
     let descriptor = open_directory(directory).map_err(|errno| error("", errno))?;
@@ -33,4 +38,53 @@ pub(crate) fn delegate(directory: &Path, uid: u32) -> Result<()> {
         }
     }
     chownat(CWD, directory, owner, None, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| error("", errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A directory with these files, for a test of this name.
+    fn directory(name: &str, files: &[&str]) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("cloison-delegate-{name}-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        for file in files {
+            fs::write(directory.join(file), "").unwrap();
+        }
+        directory
+    }
+
+    /// Who may give files away is root; anybody may give them to themselves.
+    fn somebody() -> u32 {
+        let own = rustix::process::geteuid();
+        if own.is_root() { 4321 } else { own.as_raw() }
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_passed_over() {
+        let directory = directory("passed-over", &["cgroup.procs", "memory.max"]);
+        let given = give(&directory, somebody(), "cgroup.procs\nmemory.oom.group\n../cgroup.procs\n");
+        let owner = |file: &str| fs::metadata(directory.join(file)).unwrap().uid();
+        let owners = ["", "cgroup.procs", "memory.max"].map(owner);
+        fs::remove_dir_all(&directory).unwrap();
+        given.unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(owners, [somebody(), somebody(), own]);
+    }
+
+    #[test]
+    fn without_a_list_the_three_usual_files_are_given() {
+        let files = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.max"];
+        let directory = directory("usual", &files);
+        let given = give(&directory, somebody(), USUAL);
+        let owners = files.map(|file| fs::metadata(directory.join(file)).unwrap().uid());
+        fs::remove_dir_all(&directory).unwrap();
+        given.unwrap();
+        let (somebody, own) = (somebody(), rustix::process::geteuid().as_raw());
+        assert_eq!(owners, [somebody, somebody, somebody, own]);
+    }
 }

@@ -114,6 +114,14 @@ impl Spec {
                 list.add(format!("/linux/resources/memory/{name}"), why);
             }
         }
+        for (index, device) in resources.block_io.weight_device.iter().enumerate() {
+            if device.weight.is_none() && device.leaf_weight.is_none() {
+                list.add(
+                    format!("/linux/resources/blockIO/weightDevice/{index}"),
+                    "weighs nothing, expected weight or leafWeight",
+                );
+            }
+        }
         for (name, device) in &resources.rdma {
             if device.hca_handles.is_none() && device.hca_objects.is_none() {
                 list.add(
@@ -218,18 +226,7 @@ fn seccomp(filter: &Seccomp, list: &mut Warnings) {
     if filter.listener_metadata.is_some() && filter.listener_path.is_none() {
         list.add("/linux/seccomp/listenerMetadata", "ignored without listenerPath");
     }
-    if filter.default_errno_ret.is_some()
-        && let Some(action) = filter.default_action.filter(|action| !action.takes_errno())
-    {
-        list.add("/linux/seccomp/defaultErrnoRet", format!("ignored, {action} has no errno"));
-    }
     for (index, rule) in filter.syscalls.iter().enumerate() {
-        if rule.errno_ret.is_some() && !rule.action.takes_errno() {
-            list.add(
-                format!("/linux/seccomp/syscalls/{index}/errnoRet"),
-                format!("ignored, {} has no errno", rule.action),
-            );
-        }
         if rule.names.is_empty() {
             list.add(format!("/linux/seccomp/syscalls/{index}/names"), "a rule about no system call");
         }

@@ -24,8 +24,8 @@ impl Directory {
     }
 }
 
-/// Makes a device node; by binding the host's where `bind` says so or where the kernel does not allow `mknod`. What is there already
-/// stays.
+/// Makes a device node; by binding the host's where `bind` says so or where the kernel does not allow `mknod`. The same device stays
+/// as it is where it is there already; anything else in its place is an error (config-linux.md, "Devices").
 pub(crate) fn device(
     kernel: &dyn Kernel,
     root: &Root<'_>,
@@ -43,30 +43,38 @@ pub(crate) fn device(
     let number = makedev(device.major, device.minor);
     match kernel.mknodat(directory.as_fd(), name, kind, Mode::from_raw_mode(device.mode), number) {
         Ok(()) if (device.uid, device.gid) == (0, 0) => Ok(()),
-        Ok(()) => own(kernel, directory, name, device, kind).doing(doing),
-        Err(Errno::EXIST) => Ok(()),
+        Ok(()) => own(kernel, directory, name, device).doing(doing),
+        Err(Errno::EXIST) => match open_same(kernel, directory, name, device).doing(doing)? {
+            Some(_) => Ok(()),
+            None => Err(Error::Refused(format!(
+                "making the device {}: something else is there",
+                device.path.display()
+            ))),
+        },
         Err(Errno::PERM) => bind_device(kernel, directory, name, device).doing(doing),
         Err(errno) => Err(errno).doing(doing),
     }
 }
 
 /// Only the node that was just made changes its owner, not what may have been put in its place.
-fn own(
+fn own(kernel: &dyn Kernel, directory: &OwnedFd, name: &Path, device: &Device) -> Result<(), Errno> {
+    let node = open_same(kernel, directory, name, device)?.ok_or(Errno::NODEV)?;
+    kernel.fchown(node.as_fd(), device.uid, device.gid)
+}
+
+/// A descriptor (`O_PATH`) of what has the name, if it is this device.
+fn open_same(
     kernel: &dyn Kernel,
     directory: &OwnedFd,
     name: &Path,
     device: &Device,
-    kind: FileType,
-) -> Result<(), Errno> {
+) -> Result<Option<OwnedFd>, Errno> {
     let node =
         kernel.open_in_root(directory.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
     let stat = kernel.fstat(node.as_fd())?;
-    let same_kind = FileType::from_raw_mode(stat.st_mode) == kind;
-    let same_number = kind == FileType::Fifo || stat.st_rdev == makedev(device.major, device.minor);
-    if !same_kind || !same_number {
-        return Err(Errno::NODEV);
-    }
-    kernel.fchown(node.as_fd(), device.uid, device.gid)
+    let same_kind = FileType::from_raw_mode(stat.st_mode) == device.kind;
+    let same_number = device.kind == FileType::Fifo || stat.st_rdev == makedev(device.major, device.minor);
+    Ok((same_kind && same_number).then_some(node))
 }
 
 fn bind_device(kernel: &dyn Kernel, directory: &OwnedFd, name: &Path, device: &Device) -> Result<(), Errno> {

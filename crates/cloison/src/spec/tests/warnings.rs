@@ -101,21 +101,16 @@ fn each_ignored_or_outdated_field_is_named() {
             "/linux/resources/devices/0/access: \"a\" is ignored, it is none of r, w and m",
         ),
         (
+            json!({"linux": {"resources": {"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}}}),
+            "/linux/resources/blockIO/weightDevice/0: weighs nothing",
+        ),
+        (
             json!({"linux": {"resources": {"rdma": {"a/b": {}}}}}),
             "/linux/resources/rdma/a~1b: limits nothing",
         ),
         (
             json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_LOG", "listenerMetadata": "x"}}}),
             "/linux/seccomp/listenerMetadata: ignored without listenerPath",
-        ),
-        (
-            json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_LOG", "defaultErrnoRet": 1}}}),
-            "/linux/seccomp/defaultErrnoRet: ignored, SCMP_ACT_LOG has no errno",
-        ),
-        (
-            json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_LOG",
-                "syscalls": [{"names": ["a"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1}]}}}),
-            "/linux/seccomp/syscalls/0/errnoRet: ignored, SCMP_ACT_ALLOW has no errno",
         ),
         (
             json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"action": "SCMP_ACT_LOG"}]}}}),

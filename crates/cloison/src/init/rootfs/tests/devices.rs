@@ -56,15 +56,42 @@ fn a_device_that_may_not_be_made_is_bound() {
 }
 
 #[test]
-fn what_is_there_already_stays() {
+fn the_same_device_that_is_there_already_stays() {
     let kernel = Fake::new();
     kernel.fail_on("mknodat", Errno::EXIST);
+    kernel.set_stat("root/dev/fuse", stat(FileType::CharacterDevice, 0o600, makedev(10, 229)));
     make(&kernel, &Device { uid: 5, ..fuse() }, false).unwrap();
-    assert_eq!(kernel.verbs(), ["open_in_root", "mknodat"], "nor is its owner changed");
+    assert_eq!(
+        kernel.verbs(),
+        ["open_in_root", "mknodat", "open_in_root", "fstat"],
+        "nor is its owner changed"
+    );
+    assert_eq!(
+        kernel.calls()[2],
+        r#"open_in_root(root/dev, "fuse", NOFOLLOW|PATH, 0o0)"#,
+        "nor is it opened"
+    );
     let kernel = Fake::new();
     kernel.fail_on("mknodat", Errno::NOSPC);
     let error = make(&kernel, &fuse(), false).unwrap_err();
     assert_eq!(error.to_string(), "making the device /dev/fuse: no space left on device");
+}
+
+/// config-linux.md, "Devices".
+#[test]
+fn something_else_in_the_place_of_a_device_is_refused() {
+    for (kind, number) in [
+        (FileType::RegularFile, 0),
+        (FileType::Symlink, 0),
+        (FileType::BlockDevice, makedev(10, 229)),
+        (FileType::CharacterDevice, makedev(10, 130)),
+    ] {
+        let kernel = Fake::new();
+        kernel.fail_on("mknodat", Errno::EXIST);
+        kernel.set_stat("root/dev/fuse", stat(kind, 0o666, number));
+        let error = make(&kernel, &fuse(), false).unwrap_err();
+        assert_eq!(error.to_string(), "making the device /dev/fuse: something else is there");
+    }
 }
 
 /// An image may have a device node there, and to open one can do something: start a watchdog, rewind a tape.

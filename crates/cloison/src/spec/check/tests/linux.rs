@@ -160,6 +160,16 @@ fn seccomp_names_and_arguments_are_known() {
         (json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "/listenerPath", "needs the path of a socket"),
         (rule(json!({"names": ["a"]})), "/syscalls/0/action", "missing, expected a seccomp action"),
         (
+            json!({"defaultAction": "SCMP_ACT_LOG", "defaultErrnoRet": 1}),
+            "/defaultErrnoRet",
+            "found 1, but SCMP_ACT_LOG has no errno",
+        ),
+        (
+            rule(json!({"names": ["a"], "action": "SCMP_ACT_KILL", "errnoRet": 38})),
+            "/syscalls/0/errnoRet",
+            "found 38, but SCMP_ACT_KILL has no errno",
+        ),
+        (
             rule(
                 json!({"names": ["a"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "op": "SCMP_CMP_EQ"}]}),
             ),

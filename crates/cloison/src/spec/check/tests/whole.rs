@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::spec::{Process, Resources, Spec};
 
-use super::{accepts, least, namespaces, refuses, with, with_all};
+use super::{accepts, least, namespaces, problems, refuses, with, with_all};
 
 #[test]
 fn the_least_spec_is_accepted() {
@@ -37,6 +37,60 @@ fn root_must_be_there_with_a_path() {
 fn process_must_be_there() {
     refuses(&with("/process", Value::Null), "/process", "process property must not be empty");
     refuses(&with("/process", json!({})), "/process", "process property must not be empty");
+}
+
+/// Numbers that are missing are 0, as Go reads them, where 0 means something.
+#[test]
+fn what_the_specification_requires_is_missed() {
+    let namespaces = json!([{"type": "mount"}, {"type": "user"}]);
+    let maps = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let whole = with_all([
+        ("/mounts", json!([{"destination": "/proc", "type": "proc"}])),
+        ("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1}])),
+        ("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 1})),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 1})),
+        ("/hooks", json!({"poststop": [{"path": "/bin/true"}]})),
+        ("/linux/namespaces", namespaces),
+        ("/linux/uidMappings", maps.clone()),
+        ("/linux/gidMappings", maps),
+        ("/linux/devices", json!([{"path": "/dev/x", "type": "p"}])),
+        ("/linux/resources", json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]})),
+        ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
+        ("/linux/personality", json!({"domain": "LINUX"})),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW",
+                "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}),
+        ),
+    ]);
+    accepts(&whole);
+    for pointer in [
+        "/ociVersion",
+        "/root",
+        "/mounts/0/destination",
+        "/process",
+        "/process/cwd",
+        "/process/args",
+        "/process/rlimits/0/type",
+        "/process/scheduler/policy",
+        "/process/ioPriority/class",
+        "/hooks/poststop/0/path",
+        "/linux/namespaces/0/type",
+        "/linux/uidMappings/0/size",
+        "/linux/devices/0/type",
+        "/linux/resources/hugepageLimits/0/pageSize",
+        "/linux/memoryPolicy/mode",
+        "/linux/personality/domain",
+        "/linux/seccomp/defaultAction",
+        "/linux/seccomp/syscalls/0/action",
+        "/linux/seccomp/syscalls/0/args/0/op",
+    ] {
+        let mut spec = whole.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        spec.pointer_mut(parent).and_then(Value::as_object_mut).unwrap().remove(key).unwrap();
+        let problems = problems(&spec);
+        assert!(problems.iter().any(|(place, _)| place == pointer), "{pointer}: {problems:?}");
+    }
 }
 
 #[test]
