@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,10 +13,13 @@ use crate::sandbox::Sandbox;
 
 type Plant = Box<dyn FnOnce(&Path)>;
 
+/// Who gets a file, from the uid and gid that it has.
+type Owner = Box<dyn Fn(u32, u32) -> (u32, u32)>;
+
 /// A recipe for the root file system of a bundle.
 pub struct Rootfs {
     base: Base,
-    owner: Option<(u32, u32)>,
+    owner: Option<Owner>,
     plants: Vec<Plant>,
 }
 
@@ -57,7 +60,15 @@ impl Rootfs {
     /// Gives every file to this host user and group, as an engine does for a user namespace.
     #[must_use]
     pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
-        self.owner = Some((uid, gid));
+        self.owner = Some(Box::new(move |_, _| (uid, gid)));
+        self
+    }
+
+    /// Gives every file to whom its owner is mapped to in a user namespace: root to one id, all others to a range.
+    #[must_use]
+    pub fn owned_by_ranges(mut self, root: u32, first: u32) -> Self {
+        let map = move |id: u32| if id == 0 { root } else { first + id - 1 };
+        self.owner = Some(Box::new(move |uid, gid| (map(uid), map(gid))));
         self
     }
 
@@ -70,14 +81,14 @@ impl Rootfs {
         make_dir(target, 0o755);
         match self.base {
             Base::Busybox => busybox(target),
-            Base::Debian => debian(sandbox, target),
+            Base::Debian => debian(sandbox, target, self.owner.is_some()),
             Base::Empty => {}
         }
         for plant in self.plants {
             plant(target);
         }
-        if let Some((uid, gid)) = self.owner {
-            give_to(target, uid, gid).unwrap_or_else(|error| panic!("chown {}: {error}", target.display()));
+        if let Some(owner) = self.owner {
+            give_to(target, &owner).unwrap_or_else(|error| panic!("chown {}: {error}", target.display()));
         }
     }
 }
@@ -127,16 +138,17 @@ fn busybox(root: &Path) {
     chown(root.join("home/user"), Some(1000), Some(1000)).expect("the tests run as root");
 }
 
-/// Mounts an overlay on the target: the shared Debian below, a tmpfs of the sandbox above.
-fn debian(sandbox: &Sandbox, target: &Path) {
+/// Mounts an overlay on the target: the shared Debian below, a tmpfs of the sandbox above. Where files change their owners only, their contents stay below.
+fn debian(sandbox: &Sandbox, target: &Path, changes_owners: bool) {
     let lower = debian_cache();
     let layers = target.with_extension("layers");
     make_dir(&layers, 0o711);
     sandbox.mount("tmpfs", &layers, "tmpfs", MountFlags::empty(), "mode=711");
     make_dir(&layers.join("upper"), 0o755);
     make_dir(&layers.join("work"), 0o755);
+    let metadata = if changes_owners { ",metacopy=on" } else { "" };
     let options = format!(
-        "lowerdir={},upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={}{metadata}",
         lower.display(),
         layers.join("upper").display(),
         layers.join("work").display()
@@ -199,11 +211,13 @@ fn cache_dir() -> PathBuf {
     test.parent().expect("the test lies in a directory").join("cloison-tests")
 }
 
-fn give_to(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+fn give_to(path: &Path, owner: &Owner) -> io::Result<()> {
+    let file = path.symlink_metadata()?;
+    let (uid, gid) = owner(file.uid(), file.gid());
     std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
-    if path.symlink_metadata()?.is_dir() {
+    if file.is_dir() {
         for entry in fs::read_dir(path)? {
-            give_to(&entry?.path(), uid, gid)?;
+            give_to(&entry?.path(), owner)?;
         }
     }
     Ok(())
