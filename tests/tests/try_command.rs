@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use cloison_tests::user::User;
 use cloison_tests::{Rootfs, Sandbox, only_for};
 
 #[test]
@@ -11,6 +12,34 @@ fn try_runs_a_command_over_the_hosts_own_root() {
     let sandbox = Sandbox::new();
     let output = sandbox.cloison(["try", "--", "cat", "/etc/os-release"]);
     assert_eq!(output.ok(), fs::read_to_string("/etc/os-release").unwrap());
+}
+
+#[test]
+fn an_ordinary_user_tries_commands_over_the_hosts_root() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let script =
+        "hostname; ls -d /proc/[0-9]*; ls /sys/class/net; id -u; echo new > /tmp/new && cat /tmp/new";
+    let output = user.does(&["try", "--", "sh", "-c", script]);
+    let lines: Vec<&str> = output.ok().lines().filter(|line| !line.starts_with("/proc/")).collect();
+    assert_eq!(lines, ["cloison", "lo", "0", "new"], "{}", output.describe());
+    assert!(output.stdout.contains("/proc/1\n"));
+    assert!(!Path::new("/tmp/new").exists());
+}
+
+#[test]
+fn what_is_an_ordinary_users_own_is_changed_in_the_view_only() {
+    only_for!(Cloison, "no other runtime has `try`");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let bundle = user.bundle("");
+    let rootfs = bundle.rootfs();
+    let script = "rm -rf /etc/passwd /home; echo x > /etc/new; ls /etc; ls -d /home";
+    let output = user.does(&["try", "--rootfs", rootfs.to_str().unwrap(), "--", "sh", "-c", script]);
+    assert!(output.stdout.contains("new") && !output.stdout.contains("passwd"), "{}", output.describe());
+    assert!(output.stderr.contains("/home: No such file"), "{}", output.describe());
+    assert!(rootfs.join("etc/passwd").exists() && rootfs.join("home").exists());
 }
 
 #[test]

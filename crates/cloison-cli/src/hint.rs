@@ -4,6 +4,7 @@ use cloison::lifecycle::advice_on_user_namespaces as advice;
 use cloison::{checkpoint, lifecycle, state};
 use rustix::io::Errno;
 
+use crate::commands::TryError;
 use crate::error::Error;
 
 /// One sentence that helps, by the kind of the error, never by its text.
@@ -14,6 +15,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
             Some("unset XDG_RUNTIME_DIR, or choose another directory with --root")
         }
         Error::Exec(error) | Error::Wait(error) => hint(error),
+        Error::Try(TryError::Namespace(errno)) => advice(*errno),
         Error::Lifecycle(error) => hint_of_lifecycle(error),
         _ => None,
     }

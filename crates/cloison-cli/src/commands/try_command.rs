@@ -40,7 +40,7 @@ pub(crate) struct Try {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TryError {
     /// This process gets no mount namespace of its own.
-    #[error("cannot make a mount namespace")]
+    #[error("cannot make a namespace of one's own to mount in")]
     Namespace(#[source] Errno),
     /// The mounts of the namespace stay tied to those of the host.
     #[error("cannot keep mounts from spreading to the host")]
@@ -73,8 +73,9 @@ pub(crate) enum TryError {
 impl Try {
     /// Runs the command; the exit code is the command's own, or 128 and the signal that killed it.
     pub(crate) fn run(self, runtime: &Runtime) -> Result<ExitCode, Error> {
-        let spec = self.spec()?;
-        let bundle = throw_away_bundle(&self.rootfs)?;
+        let is_root = rustix::process::geteuid().is_root();
+        let spec = self.spec(is_root)?;
+        let bundle = throw_away_bundle(&self.rootfs, is_root)?;
         let config = bundle.join("config.json");
         fs::write(&config, spec.to_json()).map_err(|error| Error::Write { path: config, error })?;
         let create = CreateOptions {
@@ -101,8 +102,16 @@ impl Try {
     }
 
     /// The configuration that `cloison spec` writes, with this command, and with a root that may be written to.
-    fn spec(&self) -> Result<Spec, TryError> {
+    /// Where somebody else than root has become root of a user namespace, no other id is in it that terminals could be given to.
+    fn spec(&self, is_root: bool) -> Result<Spec, TryError> {
         let mut spec = cloison::spec::example(false);
+        if !is_root {
+            spec.mounts
+                .iter_mut()
+                .for_each(|mount| mount.options.retain(|option| !option.starts_with("gid=")));
+            // Nor may anybody make device nodes in it.
+            spec.linux.resources.devices.clear();
+        }
         spec.root = Root { path: ROOTFS.to_owned(), readonly: false };
         spec.process.terminal = self.tty;
         spec.process.args = match self.command.as_slice() {
@@ -125,8 +134,15 @@ const UPPER: &str = "upper";
 const WORK: &str = "work";
 
 /// Makes a bundle whose root file system is a copy-on-write view of `rootfs`, in a new mount namespace of this process.
-fn throw_away_bundle(rootfs: &Path) -> Result<PathBuf, TryError> {
-    Linux.unshare(NamespaceFlags::MOUNT).map_err(TryError::Namespace)?;
+///
+/// An ordinary user gets a user namespace, too, which has the right to mount (overlay: Linux 5.11), and in which only what is the user's own
+/// can be changed.
+fn throw_away_bundle(rootfs: &Path, is_root: bool) -> Result<PathBuf, TryError> {
+    if is_root {
+        Linux.unshare(NamespaceFlags::MOUNT).map_err(TryError::Namespace)?;
+    } else {
+        become_root_of_a_namespace()?;
+    }
     // What the host mounts later may come in; what is mounted here must not get out.
     let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     Linux.mount_propagation(Path::new("/"), downstream).map_err(TryError::Propagation)?;
@@ -141,18 +157,118 @@ fn throw_away_bundle(rootfs: &Path) -> Result<PathBuf, TryError> {
     }
     let upper = open_directory(&bundle.join(UPPER))?;
     let work = open_directory(&bundle.join(WORK))?;
-    // The container's root takes its owner and mode from the upper layer.
+    // The container's root takes its owner and mode from the upper layer; nothing can be given to who is not in the namespace.
     let copied = Linux.fstat(lower.as_fd()).and_then(|stat| {
-        Linux.fchown(upper.as_fd(), stat.st_uid, stat.st_gid)?;
+        if is_root {
+            Linux.fchown(upper.as_fd(), stat.st_uid, stat.st_gid)?;
+        }
         Linux.fchmod(upper.as_fd(), Mode::from_raw_mode(stat.st_mode))
     });
     copied.map_err(|error| TryError::Directory { path: bundle.join(UPPER), error })?;
-    Mount::of("overlay")?
-        .set("lowerdir", &path_of(&lower))?
-        .set("upperdir", &path_of(&upper))?
-        .set("workdir", &path_of(&work))?
-        .attach(&bundle.join(ROOTFS))?;
+    let layers = Layers { upper: &upper, work: &work, is_root };
+    match layers.over(&lower, &bundle.join(ROOTFS)) {
+        // Below mounts that the kernel has locked, an overlay would uncover what they cover.
+        Err(TryError::Mount { error: Errno::INVAL, .. }) if !is_root => {
+            each_by_itself(&lower, &bundle)?;
+        }
+        done => done?,
+    }
     Ok(bundle)
+}
+
+/// Where an overlay keeps what is changed.
+struct Layers<'d> {
+    upper: &'d OwnedFd,
+    work: &'d OwnedFd,
+    is_root: bool,
+}
+
+impl Layers<'_> {
+    /// Mounts a view of `lower` on a directory.
+    fn over(&self, lower: &OwnedFd, target: &Path) -> Result<(), TryError> {
+        let overlay = Mount::of("overlay")?;
+        // What an overlay remembers of a file is in attributes that only root of the machine may set, but for this.
+        let overlay = if self.is_root { overlay } else { overlay.flag("userxattr")? };
+        let overlay = overlay
+            .set("lowerdir", &path_of(lower))?
+            .set("upperdir", &path_of(self.upper))?
+            .set("workdir", &path_of(self.work))?;
+        overlay.attach(target).map(drop)
+    }
+}
+
+/// What a container has of its own, so that nobody misses the host's.
+const OWN: [&str; 4] = ["proc", "sys", "dev", "run"];
+
+/// Where the layers of each directory are.
+const LAYERS: [&str; 2] = ["uppers", "works"];
+
+/// The largest file beside the directories that is copied, in bytes.
+const LARGEST_COPY: u64 = 1 << 20;
+
+/// A directory with a view of each directory in `lower` that has no mounts below it, and with copies of its links and small files.
+fn each_by_itself(lower: &OwnedFd, bundle: &Path) -> Result<(), TryError> {
+    let failed = |path: &Path, error: &std::io::Error| TryError::Directory {
+        path: path.to_owned(),
+        error: Errno::from_io_error(error).unwrap_or(Errno::IO),
+    };
+    // In the others, overlay has left directories of its own.
+    for layer in LAYERS {
+        fs::create_dir(bundle.join(layer)).map_err(|error| failed(&bundle.join(layer), &error))?;
+    }
+    let from = PathBuf::from(path_of(lower));
+    let entries = fs::read_dir(&from).map_err(|error| failed(&from, &error))?;
+    for entry in entries.filter_map(Result::ok) {
+        let (name, path) = (entry.file_name(), entry.path());
+        let target = bundle.join(ROOTFS).join(&name);
+        let Ok(found) = entry.metadata() else { continue };
+        let copied = if found.is_symlink() {
+            fs::read_link(&path).and_then(|link| std::os::unix::fs::symlink(link, &target))
+        } else if found.is_dir() {
+            let places = LAYERS.map(|layer| bundle.join(layer).join(&name));
+            places
+                .iter()
+                .chain([&target])
+                .try_for_each(fs::create_dir)
+                .map_err(|error| failed(&target, &error))?;
+            let (upper, work) = (open_directory(&places[0])?, open_directory(&places[1])?);
+            let layers = Layers { upper: &upper, work: &work, is_root: false };
+            match layers.over(&open_directory(&path)?, &target) {
+                Err(TryError::Mount { .. }) if OWN.iter().any(|own| name == *own) => {}
+                Err(TryError::Mount { error: Errno::INVAL, .. }) => {
+                    log::warn!("/{} is empty: there are mounts in it", name.to_string_lossy());
+                }
+                done => done?,
+            }
+            Ok(())
+        } else if found.is_file() && found.len() <= LARGEST_COPY {
+            fs::copy(&path, &target).map(drop)
+        } else {
+            log::debug!("/{} is left out: it is no directory, and no small file", name.to_string_lossy());
+            Ok(())
+        };
+        if let Err(error) = copied {
+            log::debug!("/{} is left out: {error}", name.to_string_lossy());
+        }
+    }
+    Ok(())
+}
+
+/// A user namespace in which the caller is root and nobody else is, and a mount namespace that it owns.
+fn become_root_of_a_namespace() -> Result<(), TryError> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Linux.unshare(NamespaceFlags::USER | NamespaceFlags::MOUNT).map_err(TryError::Namespace)?;
+    // Nobody may leave a group by becoming root of a namespace (user_namespaces(7)).
+    let maps = [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("0 {uid} 1")),
+        ("gid_map", format!("0 {gid} 1")),
+    ];
+    for (file, text) in maps {
+        let written = fs::write(format!("/proc/self/{file}"), text);
+        written.map_err(|error| TryError::Namespace(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+    }
+    Ok(())
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, TryError> {
@@ -180,6 +296,11 @@ impl Mount {
 
     fn set(self, key: &str, value: &str) -> Result<Self, TryError> {
         Linux.fsconfig_string(self.context.as_fd(), key, value).map_err(|error| self.failed(error))?;
+        Ok(self)
+    }
+
+    fn flag(self, key: &str) -> Result<Self, TryError> {
+        Linux.fsconfig_flag(self.context.as_fd(), key).map_err(|error| self.failed(error))?;
         Ok(self)
     }
 
@@ -213,7 +334,7 @@ mod tests {
 
     fn spec(words: &[&str]) -> Spec {
         let command = words.iter().map(OsString::from).collect();
-        Try { rootfs: PathBuf::from("/"), tty: false, command }.spec().expect("the words are UTF-8")
+        Try { rootfs: PathBuf::from("/"), tty: false, command }.spec(true).expect("the words are UTF-8")
     }
 
     #[test]
@@ -232,7 +353,7 @@ mod tests {
     #[test]
     fn word_that_is_not_utf_8_is_refused() {
         let odd = OsString::from_vec(vec![0xff]);
-        let refused = Try { rootfs: PathBuf::from("/"), tty: false, command: vec![odd] }.spec();
+        let refused = Try { rootfs: PathBuf::from("/"), tty: false, command: vec![odd] }.spec(true);
         assert!(matches!(refused, Err(TryError::Word(_))));
     }
 }

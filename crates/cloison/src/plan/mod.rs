@@ -157,7 +157,8 @@ impl Plan {
         let properties = unit_properties(spec, facts, &mut refused);
         let (Ok(mut program), []) = (program, &refused[..]) else { return Err(refused) };
         program.seen_waiting = !facts.privileged && spec.linux.namespace(NamespaceType::User).is_some();
-        if !facts.own_cgroup && !spec.linux.resources.devices.is_empty() {
+        // In a user namespace nobody makes device nodes, and those of the host open to whom they open outside.
+        if !facts.own_cgroup && facts.privileged && !spec.linux.resources.devices.is_empty() {
             let pointer = "/linux/resources/devices".to_owned();
             let message = "ignored without a cgroup of the container's own: no device is denied".to_owned();
             warnings.push(Problem { pointer, message });
