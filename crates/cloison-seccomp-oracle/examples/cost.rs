@@ -7,29 +7,12 @@ use std::time::Instant;
 
 use cloison_linux::process::{CloneRequest, Fork, clone3, wait_pidfd};
 use cloison_linux::{launch, namespace, seccomp};
-use cloison_seccomp::{Architecture, Call, SockFilter, Syscall, compile, interpret};
-use cloison_seccomp_oracle::{ENGINES, Reference, engine_profile};
+use cloison_seccomp::{Architecture, SockFilter, compile, interpret};
+use cloison_seccomp_oracle::{ENGINES, Reference, engine_profile, typical_calls};
 
 const NATIVE: Architecture = Architecture::X86_64;
 
 const CAPABILITIES: [&str; 4] = ["CAP_CHOWN", "CAP_SETUID", "CAP_SYS_CHROOT", "CAP_AUDIT_WRITE"];
-
-const CALLS: [&str; 14] = [
-    "read",
-    "write",
-    "close",
-    "openat",
-    "fstat",
-    "mmap",
-    "futex",
-    "epoll_wait",
-    "recvfrom",
-    "sendto",
-    "clock_nanosleep",
-    "clone",
-    "execve",
-    "exit_group",
-];
 
 fn main() {
     for (engine, json) in ENGINES {
@@ -49,8 +32,7 @@ fn main() {
             median_of((0..51).map(|_| loading(theirs.filter()))),
         );
         println!("| instructions | {} | {} |", ours.filter.len(), theirs.filter().len());
-        for name in CALLS {
-            let call = call(name);
+        for (name, call) in typical_calls() {
             let executed = interpret(&ours.filter, &call, NATIVE.endianness()).expect("a valid program");
             println!(
                 "| executed for {name} | {} | {} |",
@@ -59,11 +41,6 @@ fn main() {
             );
         }
     }
-}
-
-fn call(name: &str) -> Call {
-    let number = Syscall::named(name).and_then(|call| call.number(NATIVE)).expect("a call");
-    Call { number, architecture: NATIVE.audit(), instruction_pointer: 0, arguments: [0x11, 0, 0, 0, 0, 0] }
 }
 
 /// Of some rounds, in µs.

@@ -5,6 +5,37 @@ use std::collections::BTreeSet;
 
 use cloison_seccomp::{Architecture, Call, Operator, Profile, Syscall};
 
+/// Calls that most programs make all the time, and that begin and end them.
+const TYPICAL: [&str; 14] = [
+    "read",
+    "write",
+    "close",
+    "openat",
+    "fstat",
+    "mmap",
+    "futex",
+    "epoll_wait",
+    "recvfrom",
+    "sendto",
+    "clock_nanosleep",
+    "clone",
+    "execve",
+    "exit_group",
+];
+
+/// Typical calls of x86-64, with their names: what a filter costs.
+///
+/// # Panics
+/// Never: they are in the table.
+pub fn typical_calls() -> impl Iterator<Item = (&'static str, Call)> {
+    let native = Architecture::X86_64;
+    TYPICAL.into_iter().map(move |name| {
+        let number = Syscall::named(name).and_then(|call| call.number(native)).expect("a call");
+        // The flags with which a program begins another.
+        (name, call(native.audit(), number, [0x11, 0, 0, 0, 0, 0]))
+    })
+}
+
 /// The calls that can tell two filters of a profile apart. With many conditions not all combinations are tried; which
 /// ones depends on nothing but the profile.
 pub fn calls(profile: &Profile<'_>, native: Architecture) -> Vec<Call> {

@@ -15,7 +15,7 @@ mod engines;
 mod model;
 mod reference;
 
-pub use calls::calls;
+pub use calls::{calls, typical_calls};
 pub use engines::{ENGINES, engine_profile};
 pub use model::{Meaning, Model};
 pub use reference::{Reference, known_alike, knows, number};
