@@ -37,6 +37,10 @@ impl Agent {
                 let message = socket::receive(stream.as_fd()).expect("a message");
                 let state = serde_json::from_slice(&message.bytes).expect("the message is JSON");
                 let listener = message.fd.expect("a descriptor comes with it");
+                // One state for a connection, which is then closed (config-linux.md, "Seccomp").
+                assert!(comes(stream.as_fd()), "the connection is closed");
+                let more = socket::receive(stream.as_fd()).expect("the end of the connection");
+                assert!(more.bytes.is_empty(), "nothing else is sent");
                 serving.push(std::thread::spawn(move || serve(&listener, answer)));
                 // Whoever made the agent may have gone.
                 let _ = tell.send(state);

@@ -16,6 +16,7 @@
 //! | `vm` | a throw-away machine with a kernel and a systemd of its own |
 //! | `matrix` | the integration tests on other kernels, in such machines |
 //! | `conformance` | whether the tests that the page about runtime-spec names are there |
+//! | `suites` | the tables of other projects' suites in docs/conformance.md |
 //! | `syscalls` | the numbers of the system calls, from the kernel's headers |
 //! | `command`, `build` | running other programs, as root where need be; building and finding the runtime |
 
@@ -35,6 +36,7 @@ mod matrix;
 mod race;
 mod setup;
 mod size;
+mod suites;
 mod syscalls;
 mod test;
 mod vm;
@@ -58,6 +60,8 @@ tools:
   vm [OPTIONS] -- COMMAND   run a command in a throw-away machine: `cargo xtask vm help`
   matrix [OPTIONS]          run the tests in such machines, with several kernels: `cargo xtask matrix help`
   conformance               look for the tests that docs/conformance/runtime-spec.md names
+  suites runc|validation [PLACE DIRECTORY DIRECTORY]...
+                            write what a run of their suites has told into docs/conformance.md
   syscalls DIRECTORY...     write the table of system calls from unpacked packages linux-libc-dev
 ";
 
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::bench(100),
         ["bench", rounds] => rounds.parse().map_err(Into::into).and_then(bench::bench),
         ["size"] => size::size(),
+        ["suites", words @ ..] => suites::suites(words),
         ["conformance"] => conformance::conformance(),
         ["syscalls", directories @ ..] if !directories.is_empty() => syscalls::syscalls(directories),
         ["vm", "help" | "--help" | "-h"] => {

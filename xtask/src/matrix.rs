@@ -12,7 +12,7 @@ use crate::{Result, build, command};
 const PACKAGES: [&str; 3] = ["cloison-tests", "cloison-cgroup", "cloison-linux"];
 
 /// Where the last result is kept.
-const PAGE: &str = "docs/conformance.md";
+pub(crate) const PAGE: &str = "docs/conformance.md";
 
 /// The lines of the page between which the table stands.
 const MARKS: [&str; 2] = ["<!-- cargo xtask matrix --write -->", "<!-- end of the matrix -->"];
@@ -180,7 +180,7 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
     let table = table(&outcomes);
     println!("\n{table}");
     if write {
-        put_into_page(&table)?;
+        put_into_page(MARKS, &table)?;
     }
     let failed: usize = outcomes.iter().map(|(_, outcome)| outcome.failed.len()).sum();
     if failed == 0 { Ok(()) } else { Err(format!("{failed} tests have failed").into()) }
@@ -288,14 +288,18 @@ fn table(outcomes: &[(Cell, Outcome)]) -> String {
     text
 }
 
-fn put_into_page(table: &str) -> Result<()> {
+/// Puts a table between two lines of the page.
+///
+/// # Errors
+/// When the page cannot be read or written, or has no such lines.
+pub(crate) fn put_into_page(marks: [&str; 2], table: &str) -> Result<()> {
     let path = workspace().join(PAGE);
     let page = std::fs::read_to_string(&path)?;
-    let [begin, end] = MARKS.map(|mark| page.find(mark));
+    let [begin, end] = marks.map(|mark| page.find(mark));
     let (Some(begin), Some(end)) = (begin, end) else {
         return Err(format!("{PAGE} has no place for the table").into());
     };
-    let (before, after) = (&page[..begin + MARKS[0].len()], &page[end..]);
+    let (before, after) = (&page[..begin + marks[0].len()], &page[end..]);
     Ok(std::fs::write(path, format!("{before}\n{table}{after}"))?)
 }
 

@@ -161,6 +161,17 @@ fn processes_join_the_class_and_then_the_monitoring_group() {
 }
 
 #[test]
+fn a_monitoring_group_that_cannot_be_made_is_an_error() {
+    let machine = Machine::new();
+    // As without room for one more.
+    machine.put("gold/tasks", "");
+    machine.put("gold/mon_groups", "");
+    let request = Request { monitored: true, ..class("gold", &[]) };
+    let error = machine.make(&request).unwrap_err().to_string();
+    assert!(error.contains("gold/mon_groups/c1"), "{error}");
+}
+
+#[test]
 fn the_kernels_own_words_are_in_the_error() {
     let machine = Machine::new();
     machine.put("info/last_cmd_status", "Mask out of range\n");
