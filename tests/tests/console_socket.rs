@@ -129,6 +129,14 @@ fn a_terminal_that_nobody_would_get_is_refused() {
 }
 
 #[test]
+fn who_has_nobody_for_a_terminal_is_told_who_could_be_that() {
+    only_for!(Cloison, "runc gives no hints");
+    let sandbox = Sandbox::new();
+    let bundle = at_terminal(&sandbox, "true");
+    bundle.run_with(&["--detach"]).refused_saying(&["hint: ", "cloison console", "cloison attach"]);
+}
+
+#[test]
 fn a_socket_for_no_terminal_is_refused() {
     let sandbox = Sandbox::new();
     let words = "cannot use console socket if runc will not detach or allocate tty";

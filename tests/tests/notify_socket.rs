@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cloison_tests::host::criu_works;
-use cloison_tests::{Bundle, Container, Sandbox, only_for, skip_unless, until};
+use cloison_tests::{Bundle, Container, Foreground, Sandbox, only_for, skip_unless, until};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -200,34 +200,28 @@ fn a_service_manager_that_is_not_there_is_named_and_leaves_nothing() {
     sandbox.assert_nothing_left();
 }
 
-/// A program that is ready, and later tells more when it is asked to.
-fn ready_and_later(sandbox: &Sandbox) -> Bundle<'_> {
+/// Runs a program that is ready, and later tells more when it is asked to; takes it to disk, and restores it with these flags.
+fn restored<'s>(sandbox: &'s Sandbox, manager: &Manager, flags: &[&str]) -> (Foreground<'s>, Container<'s>) {
     let script =
         "tell READY=1; until test -e /tmp/again; do sleep 0.05; done; tell STATUS=again; exec sleep 1000";
-    bundle(sandbox, script).mount("tmpfs", "tmpfs", "/tmp", &[])
-}
-
-/// Runs it, and takes it to disk when it has been ready.
-fn dumped(sandbox: &Sandbox, manager: &Manager, bundle: &Bundle<'_>, id: &str) -> std::path::PathBuf {
+    let bundle = bundle(sandbox, script).mount("tmpfs", "tmpfs", "/tmp", &[]);
     bundle.write();
-    let mut run = managed(sandbox, bundle.run_command_as(id, &["--detach"]));
+    let id = sandbox.new_id();
     // What is to be dumped has no file of the host open.
-    run.stdout(Stdio::null()).stderr(Stdio::null());
-    let run = sandbox.spawn_with_own_stdio(run);
-    assert_eq!(manager.until_barrier(), format!("READY=1\nMAINPID={}\n", sandbox.container(id).pid()));
+    let spawn = |mut command: Command| {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        sandbox.spawn_with_own_stdio(managed(sandbox, command))
+    };
+    let run = spawn(bundle.run_command_as(&id, &["--detach"]));
+    assert_eq!(manager.until_barrier(), format!("READY=1\nMAINPID={}\n", sandbox.container(&id).pid()));
     run.wait().ok();
     let images = sandbox.dir().join("images");
     let mut checkpoint = sandbox.command(["checkpoint", "--image-path"]);
-    checkpoint.arg(&images).arg(id);
+    checkpoint.arg(&images).arg(&id);
     sandbox.finish(checkpoint).ok();
-    images
-}
-
-fn restore(sandbox: &Sandbox, bundle: &Bundle<'_>, images: &Path, flags: &[&str], id: &str) -> Command {
     let mut restore = sandbox.command(["restore", "--bundle"]);
-    restore.arg(bundle.dir()).arg("--image-path").arg(images).args(flags).arg(id);
-    restore.stdout(Stdio::null()).stderr(Stdio::null());
-    managed(sandbox, restore)
+    restore.arg(bundle.dir()).arg("--image-path").arg(&images).args(flags).arg(&id);
+    (spawn(restore), sandbox.container(&id))
 }
 
 #[test]
@@ -236,14 +230,10 @@ fn restore_says_that_the_program_is_ready_which_does_not_say_it_again() {
     skip_unless!(criu_works(), "`criu check` fails here: CRIU is missing, or does not know this kernel");
     let sandbox = Sandbox::new();
     let manager = Manager::new(&sandbox);
-    let bundle = ready_and_later(&sandbox);
-    let id = sandbox.new_id();
-    let images = dumped(&sandbox, &manager, &bundle, &id);
-    let restored = sandbox.spawn_with_own_stdio(restore(&sandbox, &bundle, &images, &["--detach"], &id));
+    let (restore, container) = restored(&sandbox, &manager, &["--detach"]);
     let told = manager.until_barrier();
-    let container = sandbox.container(&id);
     assert_eq!(told, format!("READY=1\nMAINPID={}\n", container.pid()));
-    restored.wait().ok();
+    restore.wait().ok();
     container.end();
 }
 
@@ -253,14 +243,10 @@ fn in_the_foreground_a_restored_program_tells_more_by_the_socket_that_it_knows()
     skip_unless!(criu_works(), "`criu check` fails here: CRIU is missing, or does not know this kernel");
     let sandbox = Sandbox::new();
     let manager = Manager::new(&sandbox);
-    let bundle = ready_and_later(&sandbox);
-    let id = sandbox.new_id();
-    let images = dumped(&sandbox, &manager, &bundle, &id);
-    let restored = sandbox.spawn_with_own_stdio(restore(&sandbox, &bundle, &images, &[], &id));
-    assert_eq!(manager.hear().0, format!("READY=1\nMAINPID={}", restored.pid()));
-    let container = sandbox.container(&id);
+    let (restore, container) = restored(&sandbox, &manager, &[]);
+    assert_eq!(manager.hear().0, format!("READY=1\nMAINPID={}", restore.pid()));
     container.exec(["touch", "/tmp/again"]).ok();
     assert_eq!(manager.hear().0, "STATUS=again");
     container.kill(&["KILL"]).ok();
-    assert_eq!(restored.wait().code(), 137);
+    assert_eq!(restore.wait().code(), 137);
 }

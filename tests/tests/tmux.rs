@@ -102,12 +102,8 @@ fn size_follows_the_window(tmux: &Tmux<'_>) {
 }
 
 fn keys_are_for_the_jobs_inside(tmux: &Tmux<'_>) {
-    tmux.clear(INSIDE);
-    says(tmux, "echo slee''ps; sleep 1000", "sleeps\n");
-    tmux.presses(&["C-c"]);
-    says(tmux, "echo co''de $?", "code 130\n");
+    a_command_can_be_interrupted(tmux, INSIDE);
 
-    tmux.clear(INSIDE);
     says(tmux, "watcher", "watches\n");
     tmux.presses(&["C-z"]);
     tmux.until_shows("Stopped");
@@ -130,11 +126,16 @@ fn terminal_is_healthy(tmux: &Tmux<'_>, before: &str, code: u8) {
     tmux.until_shows(OUTSIDE);
     says(tmux, "echo en''ded $?", &format!("ended {code}\n"));
     assert_eq!(tmux.mode(), before);
-    tmux.clear(OUTSIDE);
-    says(tmux, "echo heal''thy; sleep 1000", "healthy\n");
+    a_command_can_be_interrupted(tmux, OUTSIDE);
+}
+
+/// By the shell with this prompt, which waits before and afterwards.
+fn a_command_can_be_interrupted(tmux: &Tmux<'_>, prompt: &str) {
+    tmux.clear(prompt);
+    says(tmux, "echo slee''ps; sleep 1000", "sleeps\n");
     tmux.presses(&["C-c"]);
     says(tmux, "echo co''de $?", "code 130\n");
-    tmux.clear(OUTSIDE);
+    tmux.clear(prompt);
 }
 
 #[test]

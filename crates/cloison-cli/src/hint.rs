@@ -47,6 +47,10 @@ fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
             failure.errno.and_then(|errno| advice(Errno::from_raw_os_error(errno)))
         }
         lifecycle::Error::Call { errno, .. } => advice(*errno),
+        lifecycle::Error::NoConsoleSocket => Some(
+            "--console-socket gives the terminal to who listens there, such as `cloison console`; `run --detach --monitor` keeps it for \
+             `cloison attach`",
+        ),
         lifecycle::Error::NotStopped { .. } => Some("stop it with `cloison kill`, or delete it with --force"),
         _ => None,
     }
