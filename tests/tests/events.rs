@@ -218,10 +218,6 @@ fn the_want_of_memory_that_ends_the_container_is_told_before_its_end() {
     only_for!(Cloison, "runc may see the end first");
     skip_unless!(counts_memory(), "needs a memory controller");
     let sandbox = Sandbox::new();
-    skip_unless!(
-        !sandbox.uses_systemd(),
-        "needs a cgroup that stays: systemd takes a scope's counters away with its last process"
-    );
     let bundle = sandbox.busybox("echo ready; until test -e /go; do sleep 0.1; done; exec tail /dev/zero");
     let container = bundle.start();
     limit_memory(&container);

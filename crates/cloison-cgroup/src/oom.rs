@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::files::{is_gone, write_value};
 
 /// Tells when a cgroup runs out of memory. Opened by [`Cgroup::watch_oom`](crate::Cgroup::watch_oom); polled with
-/// [`poll_fd`](Self::poll_fd), and asked with [`count`](Self::count) when that is ready.
+/// [`poll_fds`](Self::poll_fds), and asked with [`count`](Self::count) when that is ready.
 #[derive(Debug)]
 pub struct OomWatch {
     source: Source,
@@ -22,8 +22,41 @@ pub struct OomWatch {
 enum Source {
     /// The eventfd counts how often the cgroup ran out of memory. The kernel adds one when the cgroup is removed.
     Legacy { events: OwnedFd, control: PathBuf },
-    /// `memory.events`, and the number of killed processes that was read last.
-    Unified { file: OwnedFd, path: PathBuf, killed: u64 },
+    /// `memory.events` of the cgroup, and of the one above it where this one goes with its last process.
+    Unified { own: Kills, above: Option<Kills> },
+}
+
+/// A file `memory.events`, and the number of killed processes that is known already.
+#[derive(Debug)]
+struct Kills {
+    file: OwnedFd,
+    path: PathBuf,
+    known: u64,
+}
+
+impl Kills {
+    fn open(directory: &Path) -> Result<Option<Self>> {
+        let path = directory.join("memory.events");
+        let Some(file) = open(&path)? else { return Ok(None) };
+        let mut opened = Self { file, path, known: 0 };
+        opened.known = opened.read()?.unwrap_or(0);
+        Ok(Some(opened))
+    }
+
+    /// The number now; none when the cgroup is gone.
+    fn read(&self) -> Result<Option<u64>> {
+        let mut bytes = [0; 512];
+        match retry_on_intr(|| pread(&self.file, &mut bytes, 0)) {
+            Ok(length) => Ok(Some(kills(&bytes[..length]).unwrap_or(self.known))),
+            Err(errno) if is_gone(errno) => Ok(None),
+            Err(source) => Err(Error::Read { path: self.path.clone(), source }),
+        }
+    }
+
+    /// How many there are more than were known.
+    fn more(&mut self, now: u64) -> u64 {
+        now.saturating_sub(std::mem::replace(&mut self.known, now))
+    }
 }
 
 impl OomWatch {
@@ -44,23 +77,30 @@ impl OomWatch {
 
     /// Watches a directory of the v2 hierarchy; none where it is gone or has no memory controller.
     pub(crate) fn unified(directory: &Path) -> Result<Option<Self>> {
-        let path = directory.join("memory.events");
-        let Some(file) = open(&path)? else { return Ok(None) };
-        let mut watch = Self { source: Source::Unified { file, path, killed: 0 }, gone: false };
-        watch.count()?;
-        Ok(Some(watch))
+        let own = Kills::open(directory)?;
+        Ok(own.map(|own| Self { source: Source::Unified { own, above: None }, gone: false }))
     }
 
-    /// What to give to poll(2); none once the cgroup is gone, for then there is nothing more to hear.
+    /// As [`unified`](Self::unified), for a directory that somebody else removes with its last process, whose kill then stands in the
+    /// counter of the one above alone.
+    pub(crate) fn unified_in_passing(directory: &Path) -> Result<Option<Self>> {
+        let Some(own) = Kills::open(directory)? else { return Ok(None) };
+        let above = directory.parent().map_or(Ok(None), Kills::open)?;
+        Ok(Some(Self { source: Source::Unified { own, above }, gone: false }))
+    }
+
+    /// What to give to poll(2); nothing once the cgroup is gone, for then there is nothing more to hear. Beside the cgroup's own file it may be
+    /// one that is ready for others' sake, too: who is woken [for nothing](Self::count) may leave the `others` out for a while.
     #[must_use]
-    pub fn poll_fd(&self) -> Option<PollFd<'_>> {
-        if self.gone {
-            return None;
+    pub fn poll_fds(&self, others: bool) -> Vec<PollFd<'_>> {
+        match &self.source {
+            _ if self.gone => Vec::new(),
+            Source::Legacy { events, .. } => vec![PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN)],
+            Source::Unified { own, above } => {
+                let files = std::iter::once(own).chain(above.as_ref().filter(|_| others));
+                files.map(|kills| PollFd::from_borrowed_fd(kills.file.as_fd(), PollFlags::PRI)).collect()
+            }
         }
-        Some(match &self.source {
-            Source::Legacy { events, .. } => PollFd::from_borrowed_fd(events.as_fd(), PollFlags::IN),
-            Source::Unified { file, .. } => PollFd::from_borrowed_fd(file.as_fd(), PollFlags::PRI),
-        })
     }
 
     /// How often the cgroup ran out of memory since the last time; never waits. On v1 each time counts, on v2 each process
@@ -81,18 +121,21 @@ impl OomWatch {
                 let told_before = std::mem::replace(&mut self.gone, gone);
                 Ok(if gone && !told_before { count.saturating_sub(1) } else { count })
             }
-            Source::Unified { file, path, killed } => {
-                let mut bytes = [0; 512];
-                let length = match retry_on_intr(|| pread(&file, &mut bytes, 0)) {
-                    Ok(length) => length,
-                    Err(errno) if is_gone(errno) => {
-                        self.gone = true;
-                        return Ok(0);
+            Source::Unified { own, above } => {
+                // Read before the own one, so that it never has more of ours than that.
+                let all = above.as_ref().map(Kills::read).transpose()?.flatten();
+                match own.read()? {
+                    Some(now) => {
+                        let more = own.more(now);
+                        if let (Some(above), Some(all)) = (above, all) {
+                            above.known = all.max(above.known + more);
+                        }
+                        Ok(more)
                     }
-                    Err(source) => return Err(Error::Read { path: path.clone(), source }),
-                };
-                let before = std::mem::replace(killed, kills(&bytes[..length]).unwrap_or(*killed));
-                Ok(killed.saturating_sub(before))
+                    None if std::mem::replace(&mut self.gone, true) => Ok(0),
+                    // How many of them were ours is not told.
+                    None => Ok(above.as_mut().zip(all).map_or(0, |(above, all)| above.more(all).min(1))),
+                }
             }
         }
     }
@@ -142,5 +185,26 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
         assert!(OomWatch::unified(&directory).unwrap().is_none());
         assert!(OomWatch::legacy(&directory).unwrap().is_none());
+    }
+
+    #[test]
+    fn kills_of_others_in_the_one_above_are_not_counted() {
+        let above = std::env::temp_dir().join(format!("cloison-oom-above-{}", std::process::id()));
+        let own = above.join("own");
+        std::fs::create_dir_all(&own).unwrap();
+        let tell = |directory: &Path, number: u64| {
+            std::fs::write(directory.join("memory.events"), format!("oom_kill {number}\n")).unwrap();
+        };
+        tell(&above, 3);
+        tell(&own, 0);
+        let mut watch = OomWatch::unified_in_passing(&own).unwrap().unwrap();
+        assert_eq!((watch.poll_fds(true).len(), watch.poll_fds(false).len()), (2, 1));
+        tell(&above, 4);
+        assert_eq!(watch.count().unwrap(), 0, "another's");
+        tell(&own, 1);
+        assert_eq!(watch.count().unwrap(), 1, "told by the cgroup itself");
+        tell(&above, 5);
+        assert_eq!(watch.count().unwrap(), 0, "which the one above counts, too");
+        std::fs::remove_dir_all(&above).unwrap();
     }
 }

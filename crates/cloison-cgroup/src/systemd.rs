@@ -452,8 +452,13 @@ impl Cgroup for Systemd {
         self.directories.cgroup().stats(of)
     }
 
+    /// systemd takes the cgroup away with the unit's last process. Whether that was killed for want of memory is then told by the slice's
+    /// counter, which counts for its other units, too.
     fn watch_oom(&self) -> Result<Option<OomWatch>> {
-        self.directories.cgroup().watch_oom()
+        match &self.directories {
+            Directories::Unified(cgroup) => OomWatch::unified_in_passing(&cgroup.directory),
+            Directories::Legacy(cgroup) => cgroup.watch_oom(),
+        }
     }
 
     /// Also stops the unit. A scope ends with its last process by itself, so that systemd cannot be reached is no error, but is

@@ -6,8 +6,6 @@ use super::{Bus, BusError, Directories, Systemd, Value};
 use crate::Cgroup as _;
 use crate::error::{Error, Result};
 use crate::files::write_value;
-use crate::oom::OomWatch;
-use crate::unified::Unified;
 
 impl Systemd {
     /// Moves the calling process, which is the unit's first, into what systemd has not moved it into.
@@ -48,20 +46,6 @@ impl Systemd {
             Value::Array("u".into(), vec![Value::U32(pid.unsigned_abs())]),
         ];
         bus.call("AttachProcessesToUnit", Some(name), arguments).map(drop)
-    }
-
-    /// Watches for processes of the unit that are killed for want of memory, and can still be asked when systemd has taken the cgroup
-    /// away, as it does with a scope's last process. On v2 that is told by the slice's counter, which counts for its other units, too.
-    ///
-    /// # Errors
-    /// [`Error::Open`], [`Error::Read`] and [`Error::Write`].
-    pub fn watch_oom_beyond_its_end(&self) -> Result<Option<OomWatch>> {
-        match &self.directories {
-            Directories::Unified(Unified { directory, .. }) => {
-                directory.parent().map_or(Ok(None), OomWatch::unified)
-            }
-            Directories::Legacy(cgroup) => cgroup.watch_oom(),
-        }
     }
 }
 

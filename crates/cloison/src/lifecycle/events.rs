@@ -52,6 +52,9 @@ pub fn usage(runtime: &Runtime, id: &ContainerId) -> Result<Usage, Error> {
     Usage::of(&state)
 }
 
+/// For how long others are not listened to who have woken us for nothing: a cgroup in want of memory can do so without end.
+const REST: Duration = Duration::from_secs(1);
+
 /// Tells what a container uses after each `interval`, and at once when it runs out of memory, until it ends or `tell` has enough.
 ///
 /// The container's end is heard of from the kernel, and what came before it is told before.
@@ -68,13 +71,16 @@ pub fn events(
     let cgroup = state.cgroup.cgroup();
     let mut oom = cgroup.watch_oom()?;
     let mut next = Instant::now().checked_add(interval);
+    let mut resting = None;
     loop {
-        let ready = wait(&process, oom.as_ref(), next)?;
+        let ready = wait(&process, oom.as_ref(), next, resting)?;
         // First what has happened, then that it has ended: an OOM kill of the first process is both at once.
         if (ready.oom || ready.ended)
             && let Some(watch) = &mut oom
         {
-            for _ in 0..watch.count()? {
+            let count = watch.count()?;
+            resting = (count == 0).then(|| Instant::now() + REST);
+            for _ in 0..count {
                 if tell(Event::Oom).is_break() {
                     return Ok(());
                 }
@@ -106,10 +112,18 @@ struct Ready {
     oom: bool,
 }
 
-/// Waits for the end of the process, for a want of memory, or until a moment has come.
-fn wait(process: &FirstProcess, oom: Option<&OomWatch>, until: Option<Instant>) -> Result<Ready, Error> {
+/// Waits for the end of the process, for a want of memory, or until a moment has come. What is ready for others' sake is left out while
+/// `resting`.
+fn wait(
+    process: &FirstProcess,
+    oom: Option<&OomWatch>,
+    until: Option<Instant>,
+    resting: Option<Instant>,
+) -> Result<Ready, Error> {
+    let resting = resting.filter(|rested| *rested > Instant::now());
+    let until = [until, resting].into_iter().flatten().min();
     let mut descriptors = vec![PollFd::new(process, PollFlags::IN)];
-    descriptors.extend(oom.and_then(OomWatch::poll_fd));
+    descriptors.extend(oom.into_iter().flat_map(|watch| watch.poll_fds(resting.is_none())));
     loop {
         let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
         match poll(&mut descriptors, timeout.as_ref()) {
@@ -118,10 +132,8 @@ fn wait(process: &FirstProcess, oom: Option<&OomWatch>, until: Option<Instant>) 
             Err(errno) => return Err(errno).doing("waiting for the container's events"),
         }
     }
-    let is_ready = |descriptor: Option<&PollFd<'_>>| {
-        descriptor.is_some_and(|descriptor| !descriptor.revents().is_empty())
-    };
-    Ok(Ready { ended: is_ready(descriptors.first()), oom: is_ready(descriptors.get(1)) })
+    let mut ready = descriptors.iter().map(|descriptor| !descriptor.revents().is_empty());
+    Ok(Ready { ended: ready.next().unwrap_or(false), oom: ready.any(|ready| ready) })
 }
 
 fn timespec(duration: Duration) -> Timespec {

@@ -18,12 +18,10 @@ pub(super) fn apply(cgroup: &dyn Cgroup, resources: &Resources) -> Result<(), Er
 /// Watches for a process that these limits will kill in a unit of systemd, which goes with its last process; other cgroups stay, and can
 /// be [asked](killed_for_want_of_memory).
 pub(super) fn memory_kills(cgroup: &Record, resources: &Resources) -> Option<OomWatch> {
-    let Record::Systemd(unit) = cgroup else { return None };
-    if resources.is_empty() {
+    if resources.is_empty() || !matches!(cgroup, Record::Systemd(_)) {
         return None;
     }
-    let watch = unit.watch_oom_beyond_its_end();
-    watch.unwrap_or_else(|error| {
+    cgroup.cgroup().watch_oom().unwrap_or_else(|error| {
         log::debug!("nobody will know whether memory was out: {error}");
         None
     })
