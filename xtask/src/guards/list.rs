@@ -271,7 +271,7 @@ pub(super) const GUARDS: &[Guard] = &[
         hole: "CVE-2016-9962: a process that joins can be looked into",
         without: &[
             Change {
-                file: "crates/cloison/src/lifecycle/exec.rs",
+                file: "crates/cloison/src/lifecycle/exec/admission.rs",
                 old: "kernel.set_dumpable(false).doing(\"hiding the runtime from other processes\")?;",
                 new: "",
             },

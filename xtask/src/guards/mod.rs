@@ -168,3 +168,30 @@ fn ending(test: &str, runtime: &Path) -> Result<Ending> {
     }
     Ok(if output.status.success() { Ending::Passed } else { Ending::Failed })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_guard_stands_where_the_list_says() {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for guard in list::GUARDS {
+            for change in guard.without {
+                let text = fs::read_to_string(checkout.join(change.file)).expect(change.file);
+                let found = text.matches(change.old).count();
+                assert_eq!(found, 1, "{}, {}:\n{}", guard.hole, change.file, change.old);
+            }
+        }
+    }
+
+    #[test]
+    fn each_test_of_a_guard_is_there() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/tests");
+        for test in list::GUARDS.iter().flat_map(|guard| guard.tests) {
+            let (file, name) = test.split_once("::").expect("file::test");
+            let text = fs::read_to_string(tests.join(file).with_extension("rs")).expect(file);
+            assert!(text.contains(&format!("fn {name}()")), "{test}");
+        }
+    }
+}
