@@ -36,8 +36,16 @@ pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, s
     for (path, major, minor) in DEFAULT {
         if !asked.iter().any(|device| clean(&device.path) == Path::new(path)) {
             let path = PathBuf::from(path);
-            let device =
-                Device { path, kind: FileType::CharacterDevice, major, minor, mode: 0o666, uid: 0, gid: 0 };
+            let device = Device {
+                path,
+                kind: FileType::CharacterDevice,
+                major,
+                minor,
+                mode: 0o666,
+                uid: 0,
+                gid: 0,
+                asked: false,
+            };
             steps.push(Action::Device(device, bind), "runtime");
         }
     }
@@ -69,5 +77,6 @@ fn wanted(device: &spec::Device) -> Device {
         mode: device.mode() & 0o7777,
         uid: device.uid.unwrap_or(0),
         gid: device.gid.unwrap_or(0),
+        asked: true,
     }
 }

@@ -24,8 +24,8 @@ impl Directory {
     }
 }
 
-/// Makes a device node; by binding the host's where `bind` says so or where the kernel does not allow `mknod`. The same device stays
-/// as it is where it is there already; anything else in its place is an error (config-linux.md, "Devices").
+/// Makes a device node; by binding the host's where `bind` says so or where the kernel does not allow `mknod`. What is there
+/// already stays, but it must be the same device if the configuration asks for it (config-linux.md, "Devices").
 pub(crate) fn device(
     kernel: &dyn Kernel,
     root: &Root<'_>,
@@ -44,12 +44,10 @@ pub(crate) fn device(
     match kernel.mknodat(directory.as_fd(), name, kind, Mode::from_raw_mode(device.mode), number) {
         Ok(()) if (device.uid, device.gid) == (0, 0) => Ok(()),
         Ok(()) => own(kernel, directory, name, device).doing(doing),
+        Err(Errno::EXIST) if !device.asked => Ok(()),
         Err(Errno::EXIST) => match open_same(kernel, directory, name, device).doing(doing)? {
             Some(_) => Ok(()),
-            None => Err(Error::Refused(format!(
-                "making the device {}: something else is there",
-                device.path.display()
-            ))),
+            None => Err(Error::Refused(format!("{}: something else is there", doing()))),
         },
         Err(Errno::PERM) => bind_device(kernel, directory, name, device).doing(doing),
         Err(errno) => Err(errno).doing(doing),

@@ -41,6 +41,8 @@ pub struct Device {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// Whether the configuration asks for it. Then nothing else may have its place (config-linux.md, "Devices").
+    pub asked: bool,
 }
 
 /// What the init does between `clone3` and the launch, in this order of a plan.
