@@ -40,6 +40,7 @@ fn outer(mut spec: Value, script: &str, name: &str) -> Value {
     spec["root"]["readonly"] = false.into();
     spec["hostname"] = name.into();
     let linux = spec["linux"].as_object_mut().unwrap();
+    linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
     for field in ["maskedPaths", "readonlyPaths"] {
         linux.remove(field);
     }

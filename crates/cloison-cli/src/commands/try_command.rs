@@ -19,6 +19,7 @@ use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{
     Errno, FsMountFlags, Kernel, Linux, Mode, MountAttrFlags, MountPropagationFlags, OFlags,
 };
+use cloison_linux::{launch, sealed};
 
 use crate::args::path;
 use crate::error::Error;
@@ -42,6 +43,9 @@ pub(crate) enum TryError {
     /// This process gets no mount namespace of its own.
     #[error("cannot make a namespace of one's own to mount in")]
     Namespace(#[source] Errno),
+    /// The runtime cannot run from a copy of itself.
+    #[error("cannot seal a copy of the runtime")]
+    Sealing(#[source] Errno),
     /// The mounts of the namespace stay tied to those of the host.
     #[error("cannot keep mounts from spreading to the host")]
     Propagation(#[source] Errno),
@@ -73,6 +77,10 @@ pub(crate) enum TryError {
 impl Try {
     /// Runs the command; the exit code is the command's own, or 128 and the signal that killed it.
     pub(crate) fn run(self, runtime: &Runtime) -> Result<ExitCode, Error> {
+        if !launch::exe_switch_supported() {
+            // Begins anew, which must not be after a caller has become root of a namespace.
+            sealed::ensure_sealed_copy().map_err(TryError::Sealing)?;
+        }
         let is_root = rustix::process::geteuid().is_root();
         let spec = self.spec(is_root)?;
         let bundle = throw_away_bundle(&self.rootfs, is_root)?;

@@ -255,6 +255,8 @@ fn mount_step(bundle: &Path, rootfs: &Path, namespaces: &Namespaces, mount: &Mou
 fn unified_cgroup(mut step: MountStep, host: &Path, namespaces: &Namespaces) -> MountStep {
     let can_mount = namespaces.has(NamespaceFlags::CGROUP) || !namespaces.has(NamespaceFlags::USER);
     if can_mount {
+        // A runtime that is root of a user namespace may not, either.
+        step.or_bind = (!namespaces.has(NamespaceFlags::CGROUP)).then(|| host.to_owned());
         step.source = MountSource::FileSystem { fs_type: "cgroup2".to_owned(), source: "cgroup".to_owned() };
     } else {
         step.options.bind = Some(true);

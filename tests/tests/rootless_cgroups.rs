@@ -1,0 +1,153 @@
+//! Cgroups that are delegated to an ordinary user, and limits that hold in them.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cloison_tests::host::{CgroupLayout, cgroup_layout};
+use cloison_tests::user::{ID, User, with_maps};
+use cloison_tests::{Bundle, Output, Rootfs, Sandbox, json, only_for, skip_unless};
+
+/// A process more than these, and there is an error.
+const LIMIT: u32 = 9;
+
+/// What the kernel says to who wants more processes than that.
+const NO_MORE: &str = "can't fork";
+
+/// Wants more processes than it may have, and tells where it is.
+const SCRIPT: &str = "cat /proc/self/cgroup; for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 2 & done; wait";
+
+fn limited(sandbox: &Sandbox, uid: u32) -> Bundle<'_> {
+    let bundle = sandbox.bundle(Rootfs::busybox().owned_by(uid, uid)).args(["sh", "-c", SCRIPT]);
+    with_maps(bundle, &[(0, uid, 1)]).set("/linux/resources", json!({"pids": {"limit": LIMIT}}))
+}
+
+/// A cgroup of the user's, with the caller's in it.
+struct Delegated {
+    directory: PathBuf,
+}
+
+impl Delegated {
+    fn new(sandbox: &Sandbox) -> Self {
+        let top = Path::new("/sys/fs/cgroup");
+        fs::write(top.join("cgroup.subtree_control"), "+pids").expect("root may hand controllers down");
+        let directory = top.join(format!("{}-delegated", sandbox.name()));
+        for path in [directory.clone(), directory.join("caller")] {
+            fs::create_dir(&path).expect("root may make cgroups");
+            for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                chown(path.join(file), Some(ID), Some(ID)).expect("root may give cgroups away");
+            }
+        }
+        Self { directory }
+    }
+
+    /// Runs a command of the user's from there.
+    fn run(&self, sandbox: &Sandbox, user: &User<'_>, arguments: &[&str]) -> Output {
+        let theirs = user.command(arguments);
+        let script = format!(
+            "echo 0 > {}/caller/cgroup.procs && exec setpriv --reuid {ID} --regid {ID} --clear-groups \"$@\"",
+            self.directory.display()
+        );
+        let mut command = sandbox.bare_command("sh");
+        command.args(["-c", &script, "sh"]).arg(theirs.get_program()).args(theirs.get_args());
+        command.env("XDG_RUNTIME_DIR", user.directory());
+        sandbox.finish(command)
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        for path in [self.directory.join("caller"), self.directory.clone()] {
+            // What is left in it is the leak detector's to tell.
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+#[test]
+fn limits_hold_in_a_cgroup_that_is_the_users() {
+    skip_unless!(cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    only_for!(Cloison, "the path of the cgroup");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let delegated = Delegated::new(&sandbox);
+    let bundle = limited(&sandbox, ID);
+    bundle.write();
+    let id = sandbox.new_id();
+    let output = delegated.run(&sandbox, &user, &["run", "--bundle", bundle.dir().to_str().unwrap(), &id]);
+    let place = format!("0::/{}/{id}", delegated.directory.file_name().unwrap().to_str().unwrap());
+    assert!(output.stdout.contains(&place), "{place} in {}", output.describe());
+    assert!(output.stderr.contains(NO_MORE), "{}", output.describe());
+    assert!(!output.stderr.contains("ignored"), "{}", output.describe());
+}
+
+#[test]
+fn a_container_in_a_cgroup_that_is_the_users_is_paused_and_ended_with_all_that_is_in_it() {
+    skip_unless!(cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let delegated = Delegated::new(&sandbox);
+    let bundle = user.root_only("sleep 1000");
+    bundle.write();
+    let id = sandbox.new_id();
+    let does = |arguments: &[&str]| delegated.run(&sandbox, &user, arguments);
+    does(&["run", "--detach", "--bundle", bundle.dir().to_str().unwrap(), &id]).ok();
+    does(&["pause", &id]).ok();
+    assert_eq!(does(&["state", &id]).json()["status"], "paused");
+    does(&["resume", &id]).ok();
+    does(&["update", "--pids-limit", "5", &id]).ok();
+    assert_eq!(fs::read_to_string(delegated.directory.join(&id).join("pids.max")).unwrap(), "5\n");
+    does(&["delete", "--force", &id]).ok();
+    assert!(!delegated.directory.join(&id).exists());
+}
+
+#[test]
+fn limits_that_do_not_hold_are_named_once_each() {
+    only_for!(Cloison, "others refuse");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let limits = json!({"pids": {"limit": 9}, "memory": {"limit": 100_000_000}});
+    let output = user.run(&user.root_only("true").set("/linux/resources", limits));
+    output.ok();
+    for name in ["memory", "pids"] {
+        let words = format!("/linux/resources/{name}: ignored without a cgroup");
+        assert_eq!(output.stderr.matches(&words).count(), 1, "{}", output.describe());
+    }
+}
+
+/// The user of machines for tests, whose systemd is there once somebody has said so: `loginctl enable-linger USER`.
+const ACCOUNT: u32 = 1000;
+
+#[test]
+fn limits_hold_in_a_scope_of_the_users_systemd() {
+    let runtime = PathBuf::from(format!("/run/user/{ACCOUNT}"));
+    skip_unless!(
+        cgroup_layout() == CgroupLayout::V2 && runtime.join("systemd/private").exists(),
+        "needs cgroup v2 alone and a systemd of user 1000 (loginctl enable-linger)"
+    );
+    only_for!(Cloison, "others want --systemd-cgroup for it");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let root = sandbox.directory("scopes");
+    chown(&root, Some(ACCOUNT), Some(ACCOUNT)).unwrap();
+    let bundle = limited(&sandbox, ACCOUNT);
+    bundle.write();
+    let id = sandbox.new_id();
+    let theirs = user.command(&[
+        "--root",
+        root.to_str().unwrap(),
+        "run",
+        "--bundle",
+        bundle.dir().to_str().unwrap(),
+        &id,
+    ]);
+    let mut command: Command = sandbox.bare_command("setpriv");
+    let account = ACCOUNT.to_string();
+    command.args(["--reuid", &account, "--regid", &account, "--clear-groups"]);
+    command.arg(theirs.get_program()).args(theirs.get_args()).env("XDG_RUNTIME_DIR", &runtime);
+    let output = sandbox.finish(command);
+    assert!(output.stdout.contains(&format!("cloison-{id}.scope")), "{}", output.describe());
+    assert!(output.stderr.contains(NO_MORE), "{}", output.describe());
+    assert!(!output.stderr.contains("ignored"), "{}", output.describe());
+}
