@@ -140,6 +140,55 @@ fn a_container_of_systemd_wakes_in_a_unit_of_its_own() {
 }
 
 #[test]
+fn what_exec_has_left_in_a_restored_container_goes_to_disk_with_it() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox(COUNT).writable();
+    let mut piped = Piped::run(&sandbox, &bundle);
+    let mut left: Option<String> = None;
+    for round in 0..2 {
+        piped.count(2);
+        let images = sandbox.dir().join(format!("images{round}"));
+        piped.checkpoint(&images, &[]).ok();
+        piped.count(usize::MAX);
+        piped.restore(&images, &[]);
+        let container = sandbox.container(&piped.id);
+        if let Some(pid) = &left {
+            container.exec_script(&[], &format!("grep -q sleep /proc/{pid}/comm")).ok();
+        }
+        let said = container.exec_script(&[], "sleep 100000 </dev/null >/dev/null 2>&1 & echo $!");
+        left = Some(said.ok().trim().to_owned());
+    }
+    piped.count(2);
+    piped.end();
+}
+
+#[test]
+fn bind_mounts_with_dots_links_and_mounts_in_them_are_there_again() {
+    needs_criu!();
+    let sandbox = Sandbox::new();
+    let images = sandbox.dir().join("images");
+    let bundle = sandbox.busybox(COUNT).mount("bind", ".", "/bundle", &["bind"]);
+    let bundle = bundle.mount("bind", "./outer", "/data", &["bind"]);
+    let bundle = bundle.mount("bind", "./inner", "/data/more/inner", &["bind"]).writable();
+    for name in ["outer", "inner"] {
+        fs::create_dir(bundle.dir().join(name)).unwrap();
+    }
+    fs::create_dir_all(bundle.rootfs().join("real")).unwrap();
+    std::os::unix::fs::symlink("/real", bundle.rootfs().join("bundle")).unwrap();
+    let mut piped = Piped::run(&sandbox, &bundle);
+    piped.count(2);
+    piped.checkpoint(&images, &[]).ok();
+    piped.count(usize::MAX);
+    // What was made to mount on is made again.
+    fs::remove_dir_all(bundle.dir().join("outer/more")).unwrap();
+    piped.restore(&images, &[]);
+    let container = sandbox.container(&piped.id);
+    container.exec_script(&[], "test -e /real/config.json && test -d /data/more/inner").ok();
+    piped.end();
+}
+
+#[test]
 fn what_has_changed_since_a_dump_of_the_memory_is_added_to_it() {
     needs_criu!();
     let sandbox = Sandbox::new();

@@ -106,7 +106,9 @@ impl External {
 
     /// For a restore: the source of each name.
     pub(crate) fn to_restore(&self) -> Vec<ExternalMount> {
-        let binds = self.binds.iter().map(|(path, source)| external(path, source));
+        // CRIU looks for the mount that the source lies on by its text, and knows of no `.`, `..` or link in it.
+        let plain = |source: &PathBuf| fs::canonicalize(source).unwrap_or_else(|_| source.clone());
+        let binds = self.binds.iter().map(|(path, source)| external(path, &plain(source)));
         let null = (!self.masks.is_empty()).then(|| external(Path::new(NULL), Path::new(NULL)));
         let devices = self.devices.iter().filter(|path| null.is_none() || *path != Path::new(NULL));
         let devices = devices.map(|path| external(path, path));
@@ -230,6 +232,17 @@ pub(crate) mod tests {
             takes_streams: false,
         };
         Plan::new(&spec, &options, &HostFacts::default()).unwrap()
+    }
+
+    #[test]
+    fn sources_of_bind_mounts_are_told_to_criu_without_dots_and_links() {
+        let mounts = r#"[{"destination": "/a", "source": "/usr/./share/../bin/.", "options": ["bind"]},
+            {"destination": "/b", "source": "/proc/self/../../usr", "options": ["bind"]},
+            {"destination": "/c", "source": "/not/there/.", "options": ["bind"]}]"#;
+        let restored = External::of(&plan(mounts)).to_restore();
+        let sources = ["/a", "/b", "/c"]
+            .map(|key| restored.iter().find(|mount| mount.key == key).unwrap().value.as_str());
+        assert_eq!(sources, ["/usr/bin", "/usr", "/not/there/."]);
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Conception {
             resctrl: None,
             own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
             no_new_keyring: options.no_new_keyring,
+            restored_clocks: false,
             hooks: LaterHooks {
                 start_container: !spec.hooks.start_container.is_empty(),
                 poststart: !spec.hooks.poststart.is_empty(),

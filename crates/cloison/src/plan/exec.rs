@@ -35,6 +35,8 @@ pub struct ExecFacts {
     pub resctrl: Option<PathBuf>,
     /// The container's first process has no session keyring of its own.
     pub no_new_keyring: bool,
+    /// The container has been restored with clocks of its own.
+    pub restored_clocks: bool,
     /// How many descriptors of a service manager the process gets.
     pub activation: u32,
     /// The security modules.
@@ -337,6 +339,10 @@ fn outside(spec: &Spec, facts: &ExecFacts, steps: &mut Steps<Action>) {
 /// The way in: all namespaces by one call.
 fn join(facts: &ExecFacts, namespaces: &Namespaces, by_go_between: bool, steps: &mut Steps<Action>) {
     let mut kinds = namespaces.all();
+    if facts.restored_clocks {
+        // Or the container could not be checkpointed again: CRIU knows no process with other clocks than the first one's.
+        kinds |= NamespaceFlags::TIME;
+    }
     if !by_go_between {
         // The process was born in it; who enters it is not in it, but its children are (setns(2)).
         kinds -= NamespaceFlags::PID;

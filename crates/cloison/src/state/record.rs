@@ -54,6 +54,10 @@ pub struct State {
     /// The first process kept its caller's session keyring, so that there is none of the container's to join.
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// CRIU has restored the container with clocks of its own, which go on where they stood, whatever `config.json` says
+    /// (`time_namespaces(7)`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored_clocks: bool,
     /// The hooks that are still to come.
     #[serde(default)]
     pub hooks: LaterHooks,

@@ -94,6 +94,7 @@ pub(crate) fn a_state(name: &str) -> State {
         resctrl: None,
         own_pid_namespace: true,
         no_new_keyring: false,
+        restored_clocks: false,
         hooks: LaterHooks::default(),
         streams: Vec::new(),
         monitor: None,

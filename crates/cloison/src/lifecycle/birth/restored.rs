@@ -1,10 +1,13 @@
 //! The birth of a container that CRIU restores: the host's side without an init of our own.
 
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use cloison_linux::{Pid, process};
 
 use super::{Birth, FirstBorn};
+use crate::checkpoint;
 use crate::hook::OpenOutputs;
 use crate::lifecycle::error::Doing as _;
 use crate::lifecycle::{Error, device_rules, hooks, limits, resctrl};
@@ -59,7 +62,7 @@ impl Birth<'_> {
     /// Takes what CRIU has restored.
     ///
     /// # Errors
-    /// Its processes do not get into the container's class of service.
+    /// Its processes do not get into the container's class of service, or it cannot be seen whose clocks they have.
     pub(in crate::lifecycle) fn take(
         &mut self,
         init: FirstBorn,
@@ -69,6 +72,20 @@ impl Birth<'_> {
         (self.init, self.terminal) = (Some(init), terminal);
         // The program goes on, and does not begin.
         (self.state.hooks.start_container, self.state.hooks.poststart) = (false, false);
+        self.state.restored_clocks = has_other_clocks(first)?;
         resctrl::join_all(&self.state, self.cgroup.cgroup(), first)
     }
+}
+
+/// Whether a process is in another time namespace than the runtime.
+fn has_other_clocks(pid: i32) -> Result<bool, Error> {
+    let clocks = |process: &str| {
+        let path = format!("/proc/{process}/ns/time");
+        match fs::read_link(&path) {
+            // A kernel without time namespaces.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            link => link.map(Some).map_err(|source| checkpoint::Error::File { path: path.into(), source }),
+        }
+    };
+    Ok(clocks("self")? != clocks(&pid.to_string())?)
 }

@@ -240,6 +240,7 @@ pub(super) fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
         groups_denied: groups_denied(state),
         joins_cgroup: matches!(state.cgroup.directories(), Record::Legacy(_)),
         no_new_keyring: state.no_new_keyring,
+        restored_clocks: state.restored_clocks,
         resctrl: state.resctrl.as_ref().map(|group| group.class.clone()),
         activation: preserved::socket_activation(),
         limits: resources

@@ -316,3 +316,11 @@ fn keys_of_a_process_that_joins_are_marked_before_there_are_any() {
     assert_eq!(place("mark keys with u:r:t:s0") + 1, place("join the session keyring"));
     assert_eq!(place("keep the way to the process's attributes"), 0);
 }
+
+#[test]
+fn a_process_of_a_restored_container_gets_its_clocks() {
+    let facts = ExecFacts { restored_clocks: true, ..root() };
+    let joined = |facts: &ExecFacts| newcomer(&planned(example(), flags(), facts))[1].clone();
+    let (restored, other) = (joined(&facts), joined(&root()));
+    assert!(restored.contains("time") && !other.contains("time"), "{restored}, {other}");
+}
