@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{self, CloneRequest, Ending, Fork};
 use cloison_linux::signals::{self, SignalFd, SignalSet};
-use cloison_linux::{Linux, Mode, OFlags, file};
+use cloison_linux::{Linux, Mode, OFlags, file, launch, sealed};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{chdir, getpid, setsid};
 
@@ -53,6 +53,10 @@ pub(super) fn run(
 ) -> Result<u8, Error> {
     if options.create.console_socket.is_some() {
         return Err(Error::UselessConsoleSocket);
+    }
+    if !launch::exe_switch_supported() {
+        // Begins anew if it was not sealed yet: in the monitor to be, that would be one more monitor, and nobody to tell us.
+        sealed::ensure_sealed_copy().doing("sealing a copy of the runtime")?;
     }
     // Its end must be told to us, whatever the caller does with its children.
     signals::hear_of_children().doing("undoing that SIGCHLD is ignored")?;
