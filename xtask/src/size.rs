@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{Result, build, integration};
+use crate::{Result, build, integration, setup};
 
 /// No release is larger than this, in bytes.
 const LARGEST: usize = 4_300_000;
@@ -20,6 +20,7 @@ pub(crate) fn size() -> Result<()> {
 
 /// Runs the test that measures a monitor; without it a debug build would be measured, which says nothing.
 fn monitor(binary: &Path) -> Result<()> {
+    setup::setup()?;
     let program = integration::program("monitor")?;
     let variables = [format!("CLOISON_BIN={}", binary.display()), "CLOISON_TEST_RELEASE=1".to_owned()];
     let output = integration::run(&program, "the_monitor_is_small", &variables)?;
