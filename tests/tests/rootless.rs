@@ -1,6 +1,7 @@
 //! Containers of an ordinary user.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 
 use cloison_tests::user::{self, ID, User};
 use cloison_tests::{Kind, Sandbox, json, only_for, runc_lacks, runtime, skip_unless, until};
@@ -12,6 +13,23 @@ fn an_ordinary_user_is_root_of_a_container() {
     let output =
         user.run(&user.root_only("id -u; id -g; cat /proc/self/setgroups; tr -s ' ' < /proc/self/uid_map"));
     assert_eq!(output.ok(), format!("0\n0\ndeny\n 0 {ID} 1\n"));
+}
+
+#[test]
+fn the_configuration_that_is_written_for_an_ordinary_user_runs_from_his_runtime_directory() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let mut bundle = user.bundle("");
+    chown(bundle.dir(), Some(ID), Some(ID)).unwrap();
+    user.does(&["spec", "--rootless", "--bundle", bundle.dir().to_str().unwrap()]).ok();
+    let env = bundle.spec["process"]["env"].clone();
+    bundle.spec = serde_json::from_slice(&fs::read(bundle.dir().join("config.json")).unwrap()).unwrap();
+    bundle.spec["process"]["env"] = env;
+    let bundle = bundle.set("/process/terminal", false).args(["id", "-u"]);
+    assert_eq!(user.run(&bundle).ok(), "0\n");
+    let name = if runtime::kind() == Kind::Cloison { "cloison" } else { "runc" };
+    let mode = fs::metadata(user.directory().join(name)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o1077, 0o1000, "sticky, and nobody else's: {mode:o}");
 }
 
 #[test]
