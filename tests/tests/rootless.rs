@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
+use cloison_tests::host;
 use cloison_tests::user::{self, ID, User};
 use cloison_tests::{Kind, Sandbox, json, only_for, runc_lacks, runtime, skip_unless, until};
+use rustix::mount::MountFlags;
 
 #[test]
 fn an_ordinary_user_is_root_of_a_container() {
@@ -150,6 +152,39 @@ fn what_the_kernel_does_not_let_a_user_mount_is_bound_from_the_host() {
     assert!(sys.contains("ro,nosuid,nodev,noexec"), "{sys}");
     assert!(lines.contains(&"kernel"), "{}", output.describe());
     assert!(output.stderr.contains("Read-only file system"), "{}", output.describe());
+}
+
+#[test]
+fn restrictions_of_a_mount_of_the_hosts_are_kept_when_it_is_bound() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let source = sandbox.directory("source");
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    sandbox.mount("tmpfs", &source, "tmpfs", flags, "mode=755");
+    let bundle = user.root_only("grep ' /mnt ' /proc/mounts | cut -d' ' -f4");
+    let output = user.run(&bundle.mount("none", &source, "/mnt", &["rbind", "noexec"]));
+    assert!(output.ok().starts_with("ro,nosuid,nodev,noexec"), "{}", output.describe());
+}
+
+#[test]
+fn an_ordinary_user_mounts_an_overlay() {
+    skip_unless!(host::knows_filesystem("overlay"), "needs overlayfs");
+    skip_unless!(host::kernel() >= (5, 11), "needs overlay in user namespaces (Linux 5.11)");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let layers = ["lower", "upper", "work"].map(|name| {
+        let path = user.directory().join(name);
+        fs::create_dir(&path).unwrap();
+        chown(&path, Some(ID), Some(ID)).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    fs::write(format!("{}/below", layers[0]), "").unwrap();
+    let [lower, upper, work] = &layers;
+    let options = [format!("lowerdir={lower}"), format!("upperdir={upper}"), format!("workdir={work}")];
+    let options: Vec<_> = options.iter().map(String::as_str).chain(["userxattr"]).collect();
+    let bundle = user.root_only("touch /mnt/above; ls /mnt").mount("overlay", "overlay", "/mnt", &options);
+    assert_eq!(user.run(&bundle).ok(), "above\nbelow\n");
+    assert!(fs::exists(format!("{upper}/above")).unwrap());
 }
 
 #[test]
