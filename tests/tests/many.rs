@@ -156,7 +156,7 @@ fn what_tells_of_one_costs_the_same_however_many_there_are() {
     let mut crowd = Crowd { sandbox: &sandbox, bundle: bundle.dir(), made: Vec::new() };
     crowd.grow_to(1);
     let one = crowd.made[0].clone();
-    let commands: [&[&str]; 4] = [&["state"], &["ps", "--format", "json"], &["ps"], &["events", "--stats"]];
+    let commands: [&[&str]; 3] = [&["state"], &["ps", "--format", "json"], &["events", "--stats"]];
     let least = |arguments: &[&str]| {
         let line = || arguments.iter().copied().chain([one.as_str()]);
         (0..SAMPLES).map(|_| cost_of(sandbox.command(line()))).min().expect("it was measured")
