@@ -187,6 +187,57 @@ fn a_device_comes_back_from_a_container_that_fails_to_be_made() {
     }
 }
 
+/// A container that joins the network of another fails to be made, once somebody has run a script in that network. Gives what the network
+/// that the device came from has in the end.
+fn after_a_trick(trick: &str) -> Output {
+    let sandbox = Sandbox::new();
+    let other = sandbox.sleeper().start();
+    let network = format!("/proc/{}/ns/net", other.pid());
+    let script = format!(
+        "peer=$(ip -o link show peer | cut -d: -f1); nsenter --net={network} sh -ec '{trick}' -- $peer >&2; exit 1"
+    );
+    let bundle = bundle(&sandbox, "true").namespace("network", Some(&network)).push(
+        "/hooks/createRuntime",
+        json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}),
+    );
+    let before = "ip link set out address 02:11:22:33:44:55
+        ip addr add 10.9.8.7/24 dev out; ip link set out up";
+    let output = run_from(&sandbox, &bundle, before, "echo FOUND; ip addr show");
+    other.end();
+    output
+}
+
+#[test]
+fn a_device_that_was_renamed_in_a_joined_network_comes_back_and_not_the_one_that_has_its_name() {
+    needs_devices!();
+    only_for!(Cloison, "with others it is gone");
+    let output = after_a_trick(
+        "ip link set out down; ip link set out name away; ip link add out type veth peer name trap",
+    );
+    assert_eq!(output.code(), 1, "{}", output.describe());
+    for kept in ["02:11:22:33:44:55", "10.9.8.7/24", "out@peer"] {
+        assert!(output.stdout.contains(kept), "{kept} in {}", output.describe());
+    }
+}
+
+#[test]
+fn a_device_that_takes_the_place_of_one_that_was_moved_does_not_come_to_the_host() {
+    needs_devices!();
+    only_for!(Cloison, "with others it is gone");
+    let output = after_a_trick(
+        "index=$(ip -o link show out | cut -d: -f1)
+        ip link del out
+        ip link add out index $index address 02:11:22:33:44:55 type veth peer name trap index $1
+        ip link set out up; ip link set trap up",
+    );
+    assert_eq!(output.code(), 1, "{}", output.describe());
+    assert!(output.stderr.contains("was sent back"), "{}", output.describe());
+    let (_, found) = output.stdout.split_once("FOUND").unwrap();
+    for foreign in ["02:11:22:33:44:55", "10.9.8.7", "out"] {
+        assert!(!found.contains(foreign), "{foreign} in {}", output.describe());
+    }
+}
+
 #[test]
 fn a_device_of_a_kind_that_cannot_be_moved_is_refused_with_the_reason() {
     needs_devices!();

@@ -12,7 +12,7 @@ mod message;
 mod route;
 
 pub use device::{MoveError, Moved, Moving, move_device, return_device};
-pub use route::{Address, Link, Route};
+pub use route::{Address, Identity, Link, Route};
 
 /// Brings the loopback interface of the caller's network namespace up (`SIOCSIFFLAGS`, netdevice(7)).
 ///

@@ -20,12 +20,67 @@ const ANSWER_LIMIT: usize = 128 * 1024;
 const TRIES: u32 = 10;
 
 /// One device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Its number in its namespace.
     pub index: u32,
     /// Administratively up (`IFF_UP`).
     pub up: bool,
+    /// What it is known by beside its name and number.
+    pub identity: Identity,
+}
+
+impl Link {
+    fn read(body: &[u8]) -> Result<Self> {
+        let flags = u32_at(body, 8)?;
+        let identity = Identity::read(body.get(LINK..).ok_or(Errno::BADMSG)?)?;
+        Ok(Self { index: u32_at(body, 4)?, up: flags & libc::IFF_UP as u32 != 0, identity })
+    }
+}
+
+/// What a device is known by wherever it is. Nothing of it is a secret, and the owner of a network can make one that looks so there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `IFLA_INFO_KIND`; none for hardware.
+    kind: Option<Vec<u8>>,
+    /// `IFLA_LINK`: the number of a veth's other end, or of the device that this one stands on.
+    other: Option<u32>,
+    /// `IFLA_LINK_NETNSID`: in which namespace that one is, as a number of the namespace that is asked; none if it is the same.
+    other_namespace: Option<u32>,
+    /// `IFLA_ADDRESS`.
+    address: Option<Vec<u8>>,
+    /// `IFLA_PERM_ADDRESS`, Linux 5.6.
+    permanent: Option<Vec<u8>>,
+    /// `IFLA_PARENT_DEV_NAME`, Linux 5.14: where the hardware is.
+    parent: Option<Vec<u8>>,
+}
+
+impl Identity {
+    fn read(told: &[u8]) -> Result<Self> {
+        let mut identity = Self::default();
+        for (kind, value) in attributes(told)? {
+            match kind {
+                libc::IFLA_LINK => identity.other = Some(u32_at(value, 0)?),
+                libc::IFLA_LINK_NETNSID => identity.other_namespace = Some(u32_at(value, 0)?),
+                libc::IFLA_ADDRESS => identity.address = Some(value.to_vec()),
+                libc::IFLA_PERM_ADDRESS => identity.permanent = Some(value.to_vec()),
+                libc::IFLA_PARENT_DEV_NAME => identity.parent = Some(value.to_vec()),
+                libc::IFLA_LINKINFO => {
+                    let kinds = attributes(value)?;
+                    let found = kinds.iter().find(|(kind, _)| *kind == libc::IFLA_INFO_KIND);
+                    identity.kind = found.map(|(_, kind)| kind.to_vec());
+                }
+                _ => {}
+            }
+        }
+        Ok(identity)
+    }
+
+    /// Whether the two, told in different namespaces, may be the same: namespaces have numbers of their own for others.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let without = |identity: &Self| Self { other_namespace: None, ..identity.clone() };
+        without(self) == without(other)
+    }
 }
 
 /// One address of a device, as the kernel tells and takes it.
@@ -124,11 +179,18 @@ impl Route {
     /// The device of this name. `ENODEV` where there is none.
     pub fn link(&mut self, name: &str) -> Result<Link> {
         let request = Request::new(libc::RTM_GETLINK, ACKNOWLEDGE, &[0; LINK]);
-        let request = request.name(libc::IFLA_IFNAME, name)?;
+        self.one(request.name(libc::IFLA_IFNAME, name)?)
+    }
+
+    /// The device of this number. `ENODEV` where there is none.
+    pub fn link_at(&mut self, index: u32) -> Result<Link> {
+        self.one(Request::new(libc::RTM_GETLINK, ACKNOWLEDGE, &link(index, 0, 0)))
+    }
+
+    fn one(&mut self, request: Request) -> Result<Link> {
         let mut found = None;
         self.ask(request, |message| {
-            let flags = u32_at(message.body, 8)?;
-            found = Some(Link { index: u32_at(message.body, 4)?, up: flags & libc::IFF_UP as u32 != 0 });
+            found = Some(Link::read(message.body)?);
             Ok(())
         })?;
         found.ok_or(Errno::NODEV)
@@ -162,13 +224,23 @@ impl Route {
         self.change(address.request(index)?)
     }
 
-    /// Moves a device to another network namespace, where it has this name. The kernel takes it down and forgets its addresses.
+    /// Moves a device to another network namespace, where it has this name, and from Linux 5.13 on this number; without one, and before, it
+    /// keeps its own where that is free. The kernel takes it down and forgets its addresses.
     ///
-    /// `EINVAL` where its kind stays where it was made (bridges, say), `EEXIST` where the name is taken; then it may have been moved with its
-    /// old name. `EPERM` without `CAP_NET_ADMIN` over both.
-    pub fn move_link(&mut self, index: u32, name: &str, namespace: BorrowedFd<'_>) -> Result<()> {
+    /// `EINVAL` where its kind stays where it was made (bridges, say), `EBUSY` where the number is taken, `EEXIST` where the name is; then it
+    /// may have been moved with its old name. `EPERM` without `CAP_NET_ADMIN` over both.
+    pub fn move_link(
+        &mut self,
+        index: u32,
+        name: &str,
+        number: Option<u32>,
+        namespace: BorrowedFd<'_>,
+    ) -> Result<()> {
         let request = Request::new(libc::RTM_NEWLINK, ACKNOWLEDGE, &link(index, 0, 0));
-        let request = request.name(libc::IFLA_IFNAME, name)?;
+        let mut request = request.name(libc::IFLA_IFNAME, name)?;
+        if let Some(number) = number {
+            request = request.attribute(libc::IFLA_NEW_IFINDEX, &number.to_ne_bytes())?;
+        }
         self.change(request.attribute(libc::IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes())?)
     }
 
