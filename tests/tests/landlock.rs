@@ -1,7 +1,10 @@
 //! Landlock by the annotation `org.cloison.landlock`: rights that nobody in the container has, its root included.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+
 use cloison_linux::landlock;
-use cloison_tests::{Bundle, Rootfs, Sandbox, Value, host, json, only_for, skip_unless};
+use cloison_tests::{Bundle, Output, Rootfs, Sandbox, Value, host, json, only_for, skip_unless};
 
 /// Ends the test where the kernel cannot restrict so much.
 macro_rules! needs_landlock {
@@ -98,18 +101,57 @@ fn a_start_container_hook_is_under_the_rules() {
     assert!(!bundle.rootfs().join("etc/made").exists());
 }
 
+/// Links of an image: each by its place and where it leads.
+type Links = &'static [(&'static str, &'static str)];
+
+/// What a busybox does under these rules in an image with links.
+fn with_links(sandbox: &Sandbox, links: Links, script: &str, rules: &Value) -> Output {
+    let rootfs = Rootfs::hostile(move |root| {
+        for (place, target) in links {
+            let place = root.join(place);
+            if place.is_dir() {
+                fs::remove_dir(&place).unwrap();
+            }
+            symlink(target, place).unwrap();
+        }
+    });
+    let bundle = sandbox.bundle(rootfs).args(["sh", "-c", script]).writable();
+    bundle.set("/annotations", json!({"org.cloison.landlock": rules.to_string()})).run()
+}
+
 #[test]
-fn a_path_leads_through_the_links_of_the_image_and_never_out_of_it() {
+fn reading_leads_through_the_links_of_the_image_and_never_out_of_it() {
     needs_landlock!(5);
     let sandbox = Sandbox::new();
-    let rootfs = Rootfs::hostile(|root| {
-        std::os::unix::fs::symlink("/../../../../var", root.join("door")).unwrap();
-    });
-    let rules = json!({"paths": {"/": ["read", "execute"], "/dev": ["write_file"], "/door": ["write"]}});
-    let script = "(echo > /var/x) && echo var; (echo > /tmp/x) 2>/dev/null || echo denied";
-    let bundle = sandbox.bundle(rootfs).args(["sh", "-c", script]).writable();
-    let bundle = bundle.set("/annotations", json!({"org.cloison.landlock": rules.to_string()}));
-    assert_eq!(bundle.run().ok(), "var\ndenied\n");
+    let rules = json!({"paths": {"/bin": ["read"], "/door": ["read"]}, "restrict": ["read"]});
+    let links = &[("var/seen", "nowhere"), ("door", "/../../../../var")];
+    let output = with_links(&sandbox, links, "echo /var/*; cat /etc/group || echo denied", &rules);
+    assert!(output.ok().contains("/var/seen"), "{}", output.describe());
+    assert!(output.stdout.ends_with("\ndenied\n"), "{}", output.describe());
+}
+
+#[test]
+fn a_link_of_the_image_widens_no_rule_to_where_it_leads() {
+    needs_landlock!(5);
+    let sandbox = Sandbox::new();
+    let script = "echo pwned > /etc/secret; echo run";
+    let write = json!({"paths": {"/": ["read", "execute"], "/dev": ["write_file"], "/tmp": ["write"]}});
+    let below = json!({"paths": {"/": ["read", "execute"], "/door/tmp": ["write_file"]}});
+    let above = |path: &str| json!({"paths": {path: ["read", "execute"]}});
+    let (door, inner) = (above("/door"), above("/var/door"));
+    let tried: [(Links, &Value, [&str; 2]); 6] = [
+        (&[("tmp", "/")], &write, ["/tmp", "a link is there"]),
+        (&[("tmp", "etc")], &write, ["/tmp", "a link is there"]),
+        (&[("door", "/")], &below, ["/door/tmp", "a link is there"]),
+        (&[("door", "/")], &door, ["/door", "above it"]),
+        (&[("var/door", "..")], &inner, ["/var/door", "above it"]),
+        (&[("var/door", "/var/.")], &inner, ["/var/door", "above it"]),
+    ];
+    for (links, rules, said) in tried {
+        let output = with_links(&sandbox, links, script, rules);
+        output.refused_saying(&said);
+        assert_eq!(output.stdout, "", "{links:?}");
+    }
 }
 
 #[test]

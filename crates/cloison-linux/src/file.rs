@@ -36,6 +36,11 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode
     resolve(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
+/// The same with `RESOLVE_NO_SYMLINKS`: `ELOOP` where a symbolic link is on the way, or at its end.
+pub fn open_without_links(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+    resolve(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
+}
+
 /// `openat2(2)` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV` (Linux
 /// 5.6): for a procfs or cgroupfs whose every component must be the kernel's own. `EXDEV` where something is
 /// mounted over it, `ELOOP` at a link.

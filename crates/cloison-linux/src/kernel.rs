@@ -120,6 +120,14 @@ pub trait Kernel {
     /// would see it. No component, symbolic link or race leads out of `root` (Linux 5.6). `EAGAIN` is tried
     /// again.
     fn open_in_root(&self, root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd>;
+    /// The same with `RESOLVE_NO_SYMLINKS`: `ELOOP` where a symbolic link is on the way, or at its end.
+    fn open_without_links(
+        &self,
+        root: BorrowedFd<'_>,
+        path: &Path,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<OwnedFd>;
     /// `openat2(2)` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV`:
     /// for a procfs or cgroupfs whose every component must be the kernel's own.
     fn open_beneath(&self, dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd>;

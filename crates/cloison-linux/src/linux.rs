@@ -175,6 +175,16 @@ impl Kernel for Linux {
         file::open_in_root(root, path, flags, mode)
     }
 
+    fn open_without_links(
+        &self,
+        root: BorrowedFd<'_>,
+        path: &Path,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<OwnedFd> {
+        file::open_without_links(root, path, flags, mode)
+    }
+
     fn open_beneath(&self, dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
         file::open_beneath(dir, path, flags, mode)
     }

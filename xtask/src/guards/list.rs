@@ -250,6 +250,15 @@ pub(super) const GUARDS: &[Guard] = &[
         tests: &["races::a_procfs_that_is_moved_away_meanwhile_is_masked_and_read_only_all_the_same"],
     },
     Guard {
+        hole: "Landlock: a link in the image widens a rule to where it leads",
+        without: &[Change {
+            file: "crates/cloison/src/init/landlock.rs",
+            old: "let mut found = root.open_without_links(path, OFlags::PATH);",
+            new: "let mut found = root.open(path, OFlags::PATH);",
+        }],
+        tests: &["landlock::a_link_of_the_image_widens_no_rule_to_where_it_leads"],
+    },
+    Guard {
         hole: "CVE-2022-29162, CVE-2022-27650: inheritable capabilities that nobody asked for",
         without: &[Change {
             file: PROCESS,

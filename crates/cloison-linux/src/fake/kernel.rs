@@ -245,6 +245,17 @@ impl Kernel for Fake {
         self.named(self.below(root, path))
     }
 
+    fn open_without_links(
+        &self,
+        root: BorrowedFd<'_>,
+        path: &Path,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<OwnedFd> {
+        asked!(self, "open_without_links", self.name(root), debug(path), names(flags), octal(mode));
+        self.named(self.below(root, path))
+    }
+
     fn open_beneath(&self, dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
         asked!(self, "open_beneath", self.name(dir), debug(path), names(flags), octal(mode));
         self.named(self.below(dir, path))

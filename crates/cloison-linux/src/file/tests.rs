@@ -70,6 +70,22 @@ fn link_and_other_mount_are_refused_beneath() {
 }
 
 #[test]
+fn a_link_on_the_way_or_at_the_end_is_refused_without_links() {
+    let scratch = Scratch::new("without-links");
+    fs::create_dir_all(scratch.path().join("etc/inner")).unwrap();
+    symlink("etc", scratch.path().join("link")).unwrap();
+    let dir = scratch.dir();
+    let open_it = |path| open_without_links(dir.as_fd(), Path::new(path), OFlags::PATH, Mode::empty());
+    for path in ["/", "/etc/inner", "/etc/../../etc"] {
+        open_it(path).unwrap();
+    }
+    for path in ["/link", "/link/inner", "/link/.."] {
+        assert_eq!(open_it(path).unwrap_err(), Errno::LOOP, "{path}");
+    }
+    assert_eq!(open_it("/none").unwrap_err(), Errno::NOENT);
+}
+
+#[test]
 fn every_descriptor_is_close_on_exec() {
     let dir = open(Path::new("/proc"), OFlags::PATH, Mode::empty()).unwrap();
     let inner = open_in_root(dir.as_fd(), Path::new("version"), OFlags::PATH, Mode::empty()).unwrap();

@@ -95,6 +95,11 @@ impl<'k> Root<'k> {
         self.kernel.open_in_root(self.fd(), path, flags, Mode::empty())
     }
 
+    /// Opens what is at `path`; `ELOOP` where a symbolic link is on the way, or there.
+    pub(crate) fn open_without_links(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.kernel.open_without_links(self.fd(), path, flags, Mode::empty())
+    }
+
     /// A descriptor (`O_PATH`) of the directory at `path`; makes what is missing on the way, mode 0755. A symbolic link whose target
     /// is missing gets its target made, inside the root.
     pub(crate) fn make_directory(&self, path: &Path) -> Result<OwnedFd, Errno> {

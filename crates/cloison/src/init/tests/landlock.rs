@@ -23,11 +23,11 @@ fn rights_are_given_up_right_before_the_launch_by_paths_inside_the_root() {
         calls[first..calls.len() - 1],
         [
             "landlock_ruleset(READ_FILE|READ_DIR, BIND_TCP, 0)".to_owned(),
-            format!("open_in_root({ROOT}, \"/etc/passwd\", PATH, 0o0)"),
+            format!("open_without_links({ROOT}, \"/etc/passwd\", PATH, 0o0)"),
             format!("fstat({ROOT}/etc/passwd)"),
             // A file is no directory.
             format!("landlock_allow_beneath(ruleset, {ROOT}/etc/passwd, READ_FILE)"),
-            format!("open_in_root({ROOT}, \"/usr\", PATH, 0o0)"),
+            format!("open_without_links({ROOT}, \"/usr\", PATH, 0o0)"),
             format!("fstat({ROOT}/usr)"),
             format!("landlock_allow_beneath(ruleset, {ROOT}/usr, READ_FILE|READ_DIR)"),
             "landlock_allow_port(ruleset, 80, BIND_TCP)".to_owned(),
