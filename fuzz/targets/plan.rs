@@ -29,6 +29,7 @@ fuzz_target!(|input: (u8, &[u8])| {
         },
         own_cgroup: machine & 16 != 0,
         privileged: machine & 32 != 0,
+        in_user_namespace: machine & 2 != 0,
         kcore: machine & 1 != 0,
         resctrl: None,
         ..HostFacts::default()

@@ -6,6 +6,7 @@ use std::path::Path;
 use cloison_cgroup::{Layout, Record, Resources};
 use cloison_linux::Resource;
 
+use super::device_rules::is_root_of_the_machine;
 use super::{CreateOptions, Error, Runtime, place, preserved, resctrl, rootless};
 use crate::monitor::Ends;
 use crate::notify;
@@ -114,6 +115,7 @@ pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts 
         resctrl: spec.linux.intel_rdt.as_ref().and_then(|_| resctrl::facts()),
         kcore: Path::new("/proc/kcore").exists(),
         privileged: rustix::process::geteuid().is_root(),
+        in_user_namespace: !is_root_of_the_machine(),
         groups_denied: false,
         hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),
     };

@@ -135,6 +135,8 @@ pub(super) fn mounts(spec: &Spec, steps: &mut Steps<Action>) {
         {
             if fs_type == LABELLED_LATER {
                 mount.options.label = Some(label.clone());
+                // The host's is not labelled.
+                mount.or_bind = None;
             } else {
                 mount.options.data.push(format!("context={label}"));
             }

@@ -79,6 +79,8 @@ pub struct HostFacts {
     pub unit: Option<Unit>,
     /// The runtime is root, and can open what the container cannot.
     pub privileged: bool,
+    /// The runtime's own rights are those in a user namespace, be it root there or not.
+    pub in_user_namespace: bool,
     /// The security modules.
     pub modules: labels::Modules,
     /// The container's processes may not leave or join groups (`/proc/PID/setgroups`).

@@ -66,7 +66,7 @@ pub(crate) fn mounts(
 ) {
     for (index, mount) in spec.mounts.iter().enumerate() {
         let origin = Origin::index("/mounts", index);
-        let mut step = mount_step(bundle, rootfs, namespaces, mount);
+        let mut step = mount_step(bundle, rootfs, namespaces, facts, mount);
         step.mapped_when_opened =
             source_ids(spec, mount, &step.options).is_some() && comes_later(&step, rootfs);
         drop_unmapped_group(spec, &mut step);
@@ -74,7 +74,7 @@ pub(crate) fn mounts(
             matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup");
         match &facts.cgroups {
             CgroupView::Unified(mount) if is_cgroup => {
-                steps.push(Action::Mount(Box::new(unified_cgroup(step, mount, namespaces))), origin);
+                steps.push(Action::Mount(Box::new(unified_cgroup(step, mount, namespaces, facts))), origin);
             }
             CgroupView::Legacy(hierarchies) if is_cgroup => {
                 legacy_cgroups(&step, hierarchies, namespaces, &origin, steps);
@@ -85,8 +85,24 @@ pub(crate) fn mounts(
 }
 
 /// What of the host's may be bound where the kernel lets a user namespace have no instance of its own (`EPERM`): what shows the same,
-/// since the container shares those namespaces with the runtime; and `/sys`, in which all belongs to the host's root.
-fn of_the_host(fs_type: &str, namespaces: &Namespaces) -> Option<PathBuf> {
+/// since the container shares those namespaces with the runtime; and `/sys`, read-only, also where the network is the container's own:
+/// then the kernel refuses only in a container around this one, in which parts of `/sys` are covered.
+///
+/// Nothing is bound where that would be another thing than what was asked for: options of the file system would be lost. Root of the
+/// machine is refused by a security module only, which has its reasons.
+fn of_the_host(
+    fs_type: &str,
+    options: &MountOptions,
+    namespaces: &Namespaces,
+    facts: &HostFacts,
+) -> Option<PathBuf> {
+    let is_plain = options.bind.is_none()
+        && !options.remount
+        && options.data.is_empty()
+        && options.recursive.clear.is_empty();
+    if !is_plain || !needs_leave(namespaces, facts) {
+        return None;
+    }
     let path = match fs_type {
         "sysfs" => "/sys",
         "proc" if !namespaces.has(NamespaceFlags::PID) => "/proc",
@@ -94,6 +110,11 @@ fn of_the_host(fs_type: &str, namespaces: &Namespaces) -> Option<PathBuf> {
         _ => return None,
     };
     Some(path.into())
+}
+
+/// True if it is in a user namespace that file systems are mounted.
+fn needs_leave(namespaces: &Namespaces, facts: &HostFacts) -> bool {
+    namespaces.has(NamespaceFlags::USER) || facts.in_user_namespace
 }
 
 /// The group of a devpts, if it is not mapped in the container's new user namespace: the kernel takes no such option.
@@ -224,7 +245,13 @@ pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
         .collect()
 }
 
-fn mount_step(bundle: &Path, rootfs: &Path, namespaces: &Namespaces, mount: &Mount) -> MountStep {
+fn mount_step(
+    bundle: &Path,
+    rootfs: &Path,
+    namespaces: &Namespaces,
+    facts: &HostFacts,
+    mount: &Mount,
+) -> MountStep {
     let mut options = MountOptions::parse(&mount.options);
     let destination = destination(mount, rootfs);
     let fs_type = mount.kind.as_deref().unwrap_or("");
@@ -237,7 +264,7 @@ fn mount_step(bundle: &Path, rootfs: &Path, namespaces: &Namespaces, mount: &Mou
             source: source_name.unwrap_or_else(|| fs_type.to_owned()),
         }
     };
-    let or_bind = of_the_host(fs_type, namespaces).filter(|_| options.bind.is_none() && !options.remount);
+    let or_bind = of_the_host(fs_type, &options, namespaces, facts);
     let late = fs_type == "tmpfs" || destination == Path::new("/dev");
     let read_only_late = late
         && options.bind.is_none()
@@ -252,11 +279,12 @@ fn mount_step(bundle: &Path, rootfs: &Path, namespaces: &Namespaces, mount: &Mou
 
 /// cgroup v2: the whole hierarchy, which a cgroup namespace narrows to the container's own. In a user namespace without one the
 /// kernel refuses to mount it, and the host's mount is bound: `/proc/self/cgroup` has paths that begin there.
-fn unified_cgroup(mut step: MountStep, host: &Path, namespaces: &Namespaces) -> MountStep {
+fn unified_cgroup(mut step: MountStep, host: &Path, namespaces: &Namespaces, facts: &HostFacts) -> MountStep {
     let can_mount = namespaces.has(NamespaceFlags::CGROUP) || !namespaces.has(NamespaceFlags::USER);
     if can_mount {
         // A runtime that is root of a user namespace may not, either.
-        step.or_bind = (!namespaces.has(NamespaceFlags::CGROUP)).then(|| host.to_owned());
+        let may_be_refused = !namespaces.has(NamespaceFlags::CGROUP) && facts.in_user_namespace;
+        step.or_bind = may_be_refused.then(|| host.to_owned());
         step.source = MountSource::FileSystem { fs_type: "cgroup2".to_owned(), source: "cgroup".to_owned() };
     } else {
         step.options.bind = Some(true);

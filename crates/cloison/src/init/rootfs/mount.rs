@@ -76,9 +76,14 @@ pub(crate) fn mount(
             }
             match (file_system(kernel, step, fs_type, source, &options), &step.or_bind) {
                 (Err(error), Some(path)) if error.errno() == Some(Errno::PERM) => {
-                    log::debug!("{error}: {} is bound instead", path.display());
+                    let mut attributes = options.attributes.set;
+                    if step.host_stays_as_it_is() {
+                        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+                    }
+                    let how = if step.host_stays_as_it_is() { ", read-only" } else { "" };
+                    log::warn!("{error}: the host's {} is bound instead{how}", path.display());
                     // Where that is not there, the first error says more.
-                    host_instance(kernel, path, options.attributes.set).map_err(|_| error)?
+                    host_instance(kernel, path, attributes).map_err(|_| error)?
                 }
                 (made, _) => made?,
             }

@@ -55,6 +55,7 @@ fn plan_with(spec: &Spec, modules: Modules) -> Plan {
         own_cgroup: true,
         unit: None,
         privileged: true,
+        in_user_namespace: false,
         groups_denied: false,
         kcore: true,
         resctrl: None,

@@ -38,6 +38,14 @@ pub struct MountStep {
     pub mapped_when_opened: bool,
 }
 
+impl MountStep {
+    /// True if what of the host's is bound instead may only be read, whatever the options say: a host's `/sys` comes with what is mounted
+    /// in it, with cgroups that an ordinary user may have been given (CVE-2023-25809).
+    pub fn host_stays_as_it_is(&self) -> bool {
+        matches!(&self.source, MountSource::FileSystem { fs_type, .. } if fs_type == "sysfs")
+    }
+}
+
 impl fmt::Display for MountStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (options, destination) = (&self.options, self.destination.display());
@@ -50,7 +58,8 @@ impl fmt::Display for MountStep {
             MountSource::FileSystem { fs_type, .. } => {
                 write!(f, "mount {fs_type} on {destination}")?;
                 if let Some(path) = &self.or_bind {
-                    write!(f, " or bind {}", path.display())?;
+                    let how = if self.host_stays_as_it_is() { " read-only" } else { "" };
+                    write!(f, " or bind {}{how}", path.display())?;
                 }
             }
         }

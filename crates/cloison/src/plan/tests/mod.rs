@@ -73,6 +73,7 @@ fn facts() -> HostFacts {
         own_cgroup: true,
         unit: None,
         privileged: true,
+        in_user_namespace: false,
         groups_denied: false,
         kcore: true,
         resctrl: None,

@@ -137,6 +137,34 @@ fn propagation_of_the_root_is_as_asked_and_never_shared_with_the_mount_below() {
     assert!(host.contains(MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM));
 }
 
+#[test]
+fn the_hosts_is_bound_in_user_namespaces_only_and_with_no_option_lost() {
+    let or_bind = |spec: &Spec, facts: &HostFacts, destination: &str| {
+        mount_at(&plan_with(spec, &options(), facts), destination).or_bind.clone()
+    };
+    let nested = HostFacts { in_user_namespace: true, ..facts() };
+    let mut root = example();
+    leave_out(&mut root, NamespaceType::Pid);
+    for destination in ["/proc", "/sys"] {
+        assert_eq!(or_bind(&root, &facts(), destination), None, "{destination}");
+        assert_eq!(or_bind(&root, &nested, destination), Some(destination.into()));
+    }
+    let mut user = example_with_user_namespace();
+    assert_eq!(or_bind(&user, &facts(), "/proc"), None, "it would show other processes");
+    leave_out(&mut user, NamespaceType::Pid);
+    for (index, destination, option) in [(0, "/proc", "hidepid=invisible"), (5, "/sys", "rrw")] {
+        assert_eq!(or_bind(&user, &facts(), destination), Some(destination.into()));
+        user.mounts[index].options.push(option.into());
+        assert_eq!(or_bind(&user, &facts(), destination), None, "{option}");
+    }
+    let mut user = example_with_user_namespace();
+    leave_out(&mut user, NamespaceType::Ipc);
+    assert_eq!(or_bind(&user, &facts(), "/dev/mqueue"), Some("/dev/mqueue".into()));
+    user.linux.mount_label = Some("u:r:f:s0:c1,c2".into());
+    let labels = HostFacts { modules: labels::Modules { selinux: true, ..facts().modules }, ..facts() };
+    assert_eq!(or_bind(&user, &labels, "/dev/mqueue"), None, "its label would be lost");
+}
+
 fn legacy() -> HostFacts {
     let hierarchies = [
         ("memory", "/sys/fs/cgroup/memory/c1"),
@@ -201,7 +229,9 @@ fn v2_is_mounted_or_bound_where_the_kernel_would_refuse_a_mount() {
     leave_out(&mut spec, NamespaceType::Cgroup);
     let either =
         ["mount cgroup2 on /sys/fs/cgroup or bind /sys/fs/cgroup/c1 ro,nosuid,nodev,noexec,relatime"];
-    assert_eq!(cgroup_mounts(&spec, &facts()), either, "the runtime may be root of a user namespace");
+    assert_eq!(cgroup_mounts(&spec, &facts()), mounted);
+    let nested = HostFacts { in_user_namespace: true, ..facts() };
+    assert_eq!(cgroup_mounts(&spec, &nested), either, "the runtime is root of a user namespace");
 
     let mut spec = example_with_user_namespace();
     assert_eq!(cgroup_mounts(&spec, &facts()), mounted);

@@ -77,6 +77,7 @@ fn machine() -> impl Strategy<Value = HostFacts> {
             cgroups,
             own_cgroup,
             privileged,
+            in_user_namespace: !privileged,
             groups_denied: !privileged,
             kcore,
             resctrl: Some(ResctrlFacts { cache: true, bandwidth: true }),

@@ -20,7 +20,7 @@ container
   mount devpts on /dev/pts nosuid,noexec (newinstance,ptmxmode=0666,mode=0620,gid=5)  [/mounts/2]
   mount tmpfs on /dev/shm nosuid,nodev,noexec (mode=1777,size=65536k)  [/mounts/3]
   mount mqueue on /dev/mqueue nosuid,nodev,noexec  [/mounts/4]
-  mount sysfs on /sys or bind /sys ro,nosuid,nodev,noexec  [/mounts/5]
+  mount sysfs on /sys ro,nosuid,nodev,noexec  [/mounts/5]
   mount cgroup2 on /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime  [/mounts/6]
   make device /dev/null c 1:3 mode 666 owner 0:0  [runtime]
   make device /dev/random c 1:8 mode 666 owner 0:0  [runtime]

@@ -70,6 +70,16 @@ fn a_file_system_is_made_detached_and_moved_onto_a_descriptor() {
 }
 
 #[test]
+fn the_hosts_sysfs_is_bound_read_only_whatever_was_asked() {
+    let kernel = Fake::new();
+    kernel.fail_on("fsconfig_create(sysfs)", Errno::PERM);
+    let step = MountStep { or_bind: Some("/sys".into()), ..file_system("sysfs", "/sys", &["nosuid"]) };
+    mount(&kernel, &step).unwrap();
+    let set = "mount_setattr(tree of /sys, recursive, +RDONLY|NOSUID, -0, same propagation, no idmap)";
+    assert!(kernel.calls().iter().any(|call| call == set), "{:#?}", kernel.calls());
+}
+
+#[test]
 fn a_tmpfs_has_the_mode_of_what_it_covers_unless_it_is_told_another() {
     let kernel = Fake::new();
     kernel.set_stat("root/var", stat(FileType::Directory, 0o1770, 0));
