@@ -45,6 +45,20 @@ fn a_user_namespace_is_made_for_an_ordinary_user_whose_configuration_has_none() 
 }
 
 #[test]
+fn another_process_and_hooks_run_where_the_user_namespace_is_not_in_the_configuration() {
+    only_for!(Cloison, "others refuse");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "id -u > /tmp/hook"]}]);
+    let bundle = user.bundle("sleep 1000").writable().set("/hooks/startContainer", hook);
+    let container = user.start(&bundle);
+    let script = "id -u; cat /tmp/hook; tr -s ' ' < /proc/self/uid_map";
+    let expected = format!("0\n0\n 0 {ID} 1\n");
+    assert_eq!(user.does(&["exec", &container.id, "sh", "-c", script]).ok(), expected);
+    container.end();
+}
+
+#[test]
 fn another_process_runs_in_an_ordinary_users_container() {
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);

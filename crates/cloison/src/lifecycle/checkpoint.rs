@@ -12,7 +12,7 @@ use cloison_linux::{Kernel, Linux, Mode, OFlags};
 use super::conception::facts;
 use super::delete::destroy;
 use super::error::Doing as _;
-use super::{Error, Runtime, store_with};
+use super::{Error, Runtime, rootless, store_with};
 use crate::checkpoint::criu::{Criu, Setup};
 use crate::checkpoint::external::{External, namespaces_to_dump, save_streams};
 use crate::checkpoint::rpc::{self, Features, Kind, PageServer, Request};
@@ -128,7 +128,7 @@ fn without_streams() -> Result<(), Failure> {
 
 /// The configuration of a container, and the plan that it was made by.
 fn conceived(container: &Container, state: &State) -> Result<(Spec, Plan), Error> {
-    let mut spec = Spec::parse(&container.load_config()?, &container.path())?;
+    let mut spec = rootless::saved(container, state)?;
     if container.has_notify_directory()? {
         // One more mount that is not in the configuration.
         notify::prepare(&mut spec, &container.path().join(NOTIFY));

@@ -51,7 +51,7 @@ impl Conception {
             spec.process.env.extend([format!("LISTEN_FDS={activation}"), "LISTEN_PID=1".to_owned()]);
         }
         let id = &options.id;
-        rootless::adapt(&mut spec);
+        let root_is = rootless::adapt(&mut spec);
         let notifies = notify::manager().is_some();
         if notifies {
             let root = std::path::absolute(&runtime.root)
@@ -89,6 +89,7 @@ impl Conception {
             own_pid_namespace: spec.linux.makes_namespace(spec::NamespaceType::Pid),
             no_new_keyring: options.no_new_keyring,
             restored_clocks: false,
+            root_is,
             hooks: LaterHooks {
                 start_container: !spec.hooks.start_container.is_empty(),
                 poststart: !spec.hooks.poststart.is_empty(),

@@ -14,7 +14,7 @@ use super::checkpoint::{common, config_file, directory};
 use super::conception::Conception;
 use super::error::Doing as _;
 use super::run::{Program, attend, prepare_to_attend};
-use super::{Error, RunOptions, Runtime, console};
+use super::{Error, RunOptions, Runtime, console, rootless};
 use crate::checkpoint::criu::{Criu, Setup};
 use crate::checkpoint::external::{External, namespaces_to_restore, saved_pipes};
 use crate::checkpoint::rpc::{self, CgroupRoot, Inherited, Kind, Request};
@@ -23,7 +23,6 @@ use crate::checkpoint::{self, Wake};
 use crate::init::channel::Failure;
 use crate::notify::Notify;
 use crate::plan::namespaces::Namespaces;
-use crate::spec::Spec;
 
 /// The first CRIU that can change security labels.
 const CHANGES_LABELS: i32 = 31_600;
@@ -70,8 +69,7 @@ fn awaken(birth: &mut Birth<'_>, images: &checkpoint::Options, wake: &Wake) -> R
     birth.carry_out_for_criu()?;
     let root = birth.container()?.path().join(ROOT);
     fs::create_dir(&root).map_err(|source| checkpoint::Error::File { path: root.clone(), source })?;
-    let config = birth.container()?.load_config()?;
-    let namespaces = Namespaces::of(&Spec::parse(&config, &birth.container()?.path())?);
+    let namespaces = Namespaces::of(&rootless::saved(birth.container()?, birth.state())?);
     let joined = namespaces_to_restore(&Linux, &namespaces)?;
     let (names, inherited): (Vec<_>, Vec<_>) = joined.named.into_iter().unzip();
     let log_name = "restore.log";

@@ -2,23 +2,36 @@
 
 use std::path::PathBuf;
 
+use super::Error;
 use super::device_rules::is_root_of_the_machine;
 use crate::plan::HostFacts;
 use crate::plan::namespaces::{id_maps, maps_only};
 use crate::spec::{IdMapping, Namespace, NamespaceType, Spec};
+use crate::state::{State, View};
 
 /// An ordinary user has rights in a user namespace only: where the configuration has none, one is made in which the user is root.
-/// No other id is mapped in it, so no file system can be given to one.
-pub(super) fn adapt(spec: &mut Spec) {
+/// No other id is mapped in it, so no file system can be given to one. Gives back the caller's uid and gid if it was made.
+pub(super) fn adapt(spec: &mut Spec) -> Option<(u32, u32)> {
     let uid = rustix::process::geteuid();
     if uid.is_root() || spec.linux.namespace(NamespaceType::User).is_some() {
-        return;
+        return None;
     }
     log::warn!(
         "/linux/namespaces: the caller is not root, so a user namespace is made in which the caller is; `spec --rootless` writes a \
          configuration that says so"
     );
-    in_user_namespace(spec, uid.as_raw(), rustix::process::getegid().as_raw());
+    let (uid, gid) = (uid.as_raw(), rustix::process::getegid().as_raw());
+    in_user_namespace(spec, uid, gid);
+    Some((uid, gid))
+}
+
+/// The configuration of a container that is there, with the user namespace that was made for who made it, whoever asks now.
+pub(super) fn saved(container: &View, state: &State) -> Result<Spec, Error> {
+    let mut spec = Spec::parse(&container.load_config()?, &container.path().join("config.json"))?;
+    if let Some((uid, gid)) = state.root_is {
+        in_user_namespace(&mut spec, uid, gid);
+    }
+    Ok(spec)
 }
 
 fn in_user_namespace(spec: &mut Spec, uid: u32, gid: u32) {

@@ -58,6 +58,9 @@ pub struct State {
     /// (`time_namespaces(7)`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restored_clocks: bool,
+    /// The uid and gid of who became root of a user namespace that `config.json` does not have: an ordinary user who made the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_is: Option<(u32, u32)>,
     /// The hooks that are still to come.
     #[serde(default)]
     pub hooks: LaterHooks,

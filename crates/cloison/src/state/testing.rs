@@ -95,6 +95,7 @@ pub(crate) fn a_state(name: &str) -> State {
         own_pid_namespace: true,
         no_new_keyring: false,
         restored_clocks: false,
+        root_is: None,
         hooks: LaterHooks::default(),
         streams: Vec::new(),
         monitor: None,

@@ -17,7 +17,7 @@ use crate::init::create::Inheritance;
 use crate::init::exec::{Container, join};
 use crate::lifecycle::error::Doing as _;
 use crate::lifecycle::first_process::FirstProcess;
-use crate::lifecycle::{Error, Runtime, preserved, resctrl, store_with};
+use crate::lifecycle::{Error, Runtime, preserved, resctrl, rootless, store_with};
 use crate::plan::exec::{Asked, ExecAction, ExecFacts, ExecPlan};
 use crate::plan::labels::Modules;
 use crate::plan::process::limits;
@@ -56,7 +56,7 @@ impl Admission {
         }
         let cgroup = state.cgroup.below(&options.cgroup)?;
         let document = options.process.as_deref().map(read_document).transpose()?;
-        let spec = Spec::parse(&view.load_config()?, &view.path().join("config.json"))?;
+        let spec = rootless::saved(&view, &state)?;
         let root =
             if spec.linux.namespace(NamespaceType::Mount).is_some() { None } else { Some(root_of(&first)?) };
         let asked = Asked { document, flags: options.flags.clone() };

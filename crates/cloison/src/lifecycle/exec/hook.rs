@@ -17,9 +17,10 @@ use crate::lifecycle::Error;
 use crate::lifecycle::error::Doing as _;
 use crate::lifecycle::first_process::FirstProcess;
 use crate::lifecycle::hooks::Later;
+use crate::lifecycle::rootless;
 use crate::plan::exec::{ExecAction, ExecPlan};
 use crate::plan::hooks::{Hook, Point};
-use crate::spec::{NamespaceType, Spec};
+use crate::spec::NamespaceType;
 use crate::state::{State, Status, View};
 
 /// Runs the `startContainer` hooks of a container that is created, if it has any.
@@ -82,14 +83,15 @@ impl Admission {
     ) -> Result<Self, Error> {
         let init = state.init.as_ref().ok_or(Error::NotRunning)?;
         let first = FirstProcess::open(init)?.ok_or(Error::NotRunning)?;
-        let path = container.path().join("config.json");
-        let spec = Spec::parse(&container.load_config()?, &path)?;
+        let spec = rootless::saved(container, state)?;
         let root =
             if spec.linux.namespace(NamespaceType::Mount).is_some() { None } else { Some(root_of(&first)?) };
         let facts = facts(&spec, state)?;
         let is_caught = outputs.as_fds().iter().all(Option::is_none);
-        let plan = ExecPlan::of_hook(spec, hook, is_caught, &facts)
-            .map_err(|problem| Error::Refused { path, problems: vec![problem] })?;
+        let plan = ExecPlan::of_hook(spec, hook, is_caught, &facts).map_err(|problem| Error::Refused {
+            path: container.path().join("config.json"),
+            problems: vec![problem],
+        })?;
         if log::log_enabled!(log::Level::Debug) {
             plan.to_string().lines().for_each(|line| log::debug!("planned: {line}"));
         }
