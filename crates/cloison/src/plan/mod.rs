@@ -158,7 +158,6 @@ impl Plan {
         });
         let properties = unit_properties(spec, facts, &mut refused);
         let (Ok(mut program), []) = (program, &refused[..]) else { return Err(refused) };
-        program.seen_waiting = !facts.privileged && spec.linux.namespace(NamespaceType::User).is_some();
         // In a user namespace nobody makes device nodes, and those of the host open to whom they open outside.
         if !facts.own_cgroup && facts.privileged && !spec.linux.resources.devices.is_empty() {
             let pointer = "/linux/resources/devices".to_owned();
@@ -170,6 +169,7 @@ impl Plan {
             warnings.extend(limits::unheld(&limits::limits(&spec.linux.resources)));
         }
         let namespaces = namespaces::Namespaces::of(spec);
+        program.seen_waiting = !facts.privileged && namespaces.nobody_else_sees_the_init();
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         warnings.extend(mounts::warnings(spec, &rootfs));
         let mut container = container_side(spec, options, facts, &namespaces, &rootfs);

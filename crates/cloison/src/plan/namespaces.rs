@@ -38,6 +38,12 @@ impl Namespaces {
         self.new.contains(kind) || self.joins(kind)
     }
 
+    /// True if no other container's process has both a name for the init, by its PID namespace, and rights over it, by its user namespace.
+    pub fn nobody_else_sees_the_init(&self) -> bool {
+        let (user, pid) = (NamespaceFlags::USER, NamespaceFlags::PID);
+        self.has(user) && (self.new.contains(pid) || self.new.contains(user) && !self.joins(pid))
+    }
+
     /// All of them.
     pub fn all(&self) -> NamespaceFlags {
         self.origins.iter().fold(NamespaceFlags::empty(), |all, (kind, _)| all | *kind)

@@ -42,7 +42,8 @@ pub struct Program {
     /// How many descriptors it gets beside the standard streams.
     pub preserve_fds: u32,
     /// While it waits for `start`, the commands of the ordinary user whose container it is may join it: the kernel asks for rights over
-    /// what a process that is not dumpable was made from, and only root has those.
+    /// what a process that is not dumpable was made from, and only root has those. Not where processes of other containers could look
+    /// into it, too, before it has lost any rights: there the commands wait for the program.
     pub seen_waiting: bool,
 }
 

@@ -311,6 +311,35 @@ fn with_a_user_namespace_the_host_joins_for_the_init_what_is_not_the_mount_names
 }
 
 #[test]
+fn a_users_init_is_seen_waiting_where_no_other_container_sees_it() {
+    use NamespaceType::{Pid, User};
+    let unprivileged = HostFacts { privileged: false, ..facts() };
+    let is_seen = |change: &dyn Fn(&mut Spec)| {
+        let mut spec = example_with_user_namespace();
+        change(&mut spec);
+        let seen = |facts: &HostFacts| plan_with(&spec, &options(), facts).program.seen_waiting;
+        assert!(!seen(&facts()), "root needs no leave");
+        seen(&unprivileged)
+    };
+    let join_user = |spec: &mut Spec| {
+        join(spec, User);
+        (spec.linux.uid_mappings, spec.linux.gid_mappings) = (Vec::new(), Vec::new());
+    };
+    assert!(is_seen(&|_| {}));
+    assert!(is_seen(&|spec| leave_out(spec, Pid)));
+    assert!(is_seen(&join_user));
+    assert!(!is_seen(&|spec| join(spec, Pid)));
+    assert!(!is_seen(&|spec| {
+        join_user(spec);
+        join(spec, Pid);
+    }));
+    assert!(!is_seen(&|spec| {
+        join_user(spec);
+        leave_out(spec, Pid);
+    }));
+}
+
+#[test]
 fn a_writable_cgroup_is_given_to_who_uses_it() {
     let writable = |spec: &mut Spec| {
         let mount = spec.mounts.iter_mut().find(|mount| mount.destination == "/sys/fs/cgroup").unwrap();
