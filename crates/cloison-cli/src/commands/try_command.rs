@@ -7,7 +7,9 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 
@@ -17,7 +19,7 @@ use cloison::lifecycle::{self, CreateOptions, RunOptions, Runtime};
 use cloison::spec::{Root, Spec};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{
-    Errno, FsMountFlags, Kernel, Linux, Mode, MountAttrFlags, MountPropagationFlags, OFlags,
+    Errno, FileType, FsMountFlags, Kernel, Linux, Mode, MountAttrFlags, MountPropagationFlags, OFlags, Stat,
 };
 use cloison_linux::{launch, sealed};
 
@@ -216,7 +218,7 @@ const LARGEST_COPY: u64 = 1 << 20;
 
 /// A directory with a view of each directory in `lower` that has no mounts below it, and with copies of its links and small files.
 fn each_by_itself(lower: &OwnedFd, bundle: &Path) -> Result<(), TryError> {
-    let failed = |path: &Path, error: &std::io::Error| TryError::Directory {
+    let failed = |path: &Path, error: &io::Error| TryError::Directory {
         path: path.to_owned(),
         error: Errno::from_io_error(error).unwrap_or(Errno::IO),
     };
@@ -227,12 +229,12 @@ fn each_by_itself(lower: &OwnedFd, bundle: &Path) -> Result<(), TryError> {
     let from = PathBuf::from(path_of(lower));
     let entries = fs::read_dir(&from).map_err(|error| failed(&from, &error))?;
     for entry in entries.filter_map(Result::ok) {
-        let (name, path) = (entry.file_name(), entry.path());
+        let name = entry.file_name();
         let target = bundle.join(ROOTFS).join(&name);
-        let Ok(found) = entry.metadata() else { continue };
-        let copied = if found.is_symlink() {
-            fs::read_link(&path).and_then(|link| std::os::unix::fs::symlink(link, &target))
-        } else if found.is_dir() {
+        let Ok(found) = Found::at(lower, Path::new(&name)) else { continue };
+        let copied = if found.is(FileType::Symlink) {
+            found.copy_link(&target)
+        } else if found.is(FileType::Directory) {
             let places = LAYERS.map(|layer| bundle.join(layer).join(&name));
             places
                 .iter()
@@ -241,7 +243,7 @@ fn each_by_itself(lower: &OwnedFd, bundle: &Path) -> Result<(), TryError> {
                 .map_err(|error| failed(&target, &error))?;
             let (upper, work) = (open_directory(&places[0])?, open_directory(&places[1])?);
             let layers = Layers { upper: &upper, work: &work, is_root: false };
-            match layers.over(&open_directory(&path)?, &target) {
+            match layers.over(&found.fd, &target) {
                 Err(TryError::Mount { .. }) if OWN.iter().any(|own| name == *own) => {}
                 Err(TryError::Mount { error: Errno::INVAL, .. }) => {
                     log::warn!("/{} is empty: there are mounts in it", name.to_string_lossy());
@@ -249,8 +251,8 @@ fn each_by_itself(lower: &OwnedFd, bundle: &Path) -> Result<(), TryError> {
                 done => done?,
             }
             Ok(())
-        } else if found.is_file() && found.len() <= LARGEST_COPY {
-            fs::copy(&path, &target).map(drop)
+        } else if found.is(FileType::RegularFile) && found.size() <= LARGEST_COPY {
+            found.copy_file(&target)
         } else {
             log::debug!("/{} is left out: it is no directory, and no small file", name.to_string_lossy());
             Ok(())
@@ -260,6 +262,43 @@ fn each_by_itself(lower: &OwnedFd, bundle: &Path) -> Result<(), TryError> {
         }
     }
     Ok(())
+}
+
+/// What has a name in a directory that somebody may be changing: it stays the same whatever has that name next.
+struct Found {
+    fd: OwnedFd,
+    stat: Stat,
+}
+
+impl Found {
+    fn at(directory: &OwnedFd, name: &Path) -> Result<Self, Errno> {
+        // Whatever it is, this neither follows nor waits for it.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let fd = Linux.open_in_root(directory.as_fd(), name, flags, Mode::empty())?;
+        let stat = Linux.fstat(fd.as_fd())?;
+        Ok(Self { fd, stat })
+    }
+
+    fn is(&self, kind: FileType) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == kind
+    }
+
+    /// In bytes, when it was found.
+    fn size(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(u64::MAX)
+    }
+
+    fn copy_link(&self, target: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(Linux.readlinkat(self.fd.as_fd(), Path::new(""))?, target)
+    }
+
+    /// As much as may be copied, should it have grown.
+    fn copy_file(&self, target: &Path) -> io::Result<()> {
+        let mut content = fs::File::open(path_of(&self.fd))?.take(LARGEST_COPY);
+        let mut copy = fs::File::create_new(target)?;
+        io::copy(&mut content, &mut copy)?;
+        copy.set_permissions(fs::Permissions::from_mode(self.stat.st_mode & 0o777))
+    }
 }
 
 /// A user namespace in which the caller is root and nobody else is, and a mount namespace that it owns.
@@ -356,6 +395,35 @@ mod tests {
     #[test]
     fn without_a_command_there_is_a_shell() {
         assert_eq!(spec(&[]).process.args, ["sh"]);
+    }
+
+    #[test]
+    fn what_was_found_is_copied_and_not_what_takes_its_name() {
+        let dir = env::temp_dir().join(format!("cloison-try-{}", process::id()));
+        fs::create_dir(&dir).unwrap();
+        let place = |name| dir.join(name);
+        fs::write(place("secret"), "secret").unwrap();
+        fs::write(place("file"), "small").unwrap();
+        std::os::unix::fs::symlink("secret", place("link")).unwrap();
+        let lower = open_directory(&dir).unwrap();
+        let (file, link) =
+            (Found::at(&lower, Path::new("file")).unwrap(), Found::at(&lower, Path::new("link")).unwrap());
+        for name in ["file", "link"] {
+            fs::remove_file(place(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("secret", place("file")).unwrap();
+        fs::hard_link(place("secret"), place("link")).unwrap();
+        assert!(file.is(FileType::RegularFile) && link.is(FileType::Symlink));
+        file.copy_file(&place("copy")).unwrap();
+        link.copy_link(&place("copied link")).unwrap();
+        assert_eq!(fs::read_to_string(place("copy")).unwrap(), "small");
+        assert_eq!(fs::read_link(place("copied link")).unwrap(), Path::new("secret"));
+        fs::write(place("large"), vec![0; 10]).unwrap();
+        let large = Found::at(&lower, Path::new("large")).unwrap();
+        fs::File::options().write(true).open(place("large")).unwrap().set_len(2 * LARGEST_COPY).unwrap();
+        large.copy_file(&place("part")).unwrap();
+        assert_eq!(fs::metadata(place("part")).unwrap().len(), LARGEST_COPY);
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
