@@ -11,6 +11,7 @@
 //! | [`schemata`] | lines like `L3:0=7f0;1=1f`, compared by what they mean |
 //! | [`usage`] | what is told of a group by `events` |
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
@@ -73,6 +74,20 @@ pub enum Error {
         wanted: String,
         /// The line that it has; empty if it has none of this resource.
         found: String,
+    },
+    /// New threads are there each time that all have been put into the class.
+    #[error("the container starts threads as fast as they are put into {}: pause it, and try again", class.display())]
+    Forking {
+        /// The directory of the class.
+        class: PathBuf,
+    },
+    /// A process whose threads cannot be seen.
+    #[error("listing {}", path.display())]
+    Threads {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
     },
     /// A file does not hold what it should.
     #[error("{} holds {found:?}, expected {expected}", path.display())]
@@ -185,20 +200,24 @@ impl Resctrl {
     /// # Errors
     /// [`Error::NoClass`] and [`Error::Differs`] for classes of others, as runtime-spec demands.
     pub fn make(&self, request: &Request, group: &Group) -> Result<(), Error> {
-        let named = request.class.as_deref();
         let there = group.class.is_dir();
-        match named {
+        match request.class.as_deref() {
             Some(class) if !there && request.schemata.is_empty() => {
                 return Err(Error::NoClass { class: class.to_owned(), path: group.class.clone() });
             }
-            Some(class) if there => self.compare(class, request, group)?,
+            // Without a name it has the container's, which an administrator may have given to one, or a container of another `--root`.
+            class if there && !group.own => {
+                let name = group.class.file_name().unwrap_or_default().to_string_lossy();
+                self.compare(class.unwrap_or(&name), request, group)?;
+            }
             _ => {}
         }
-        if !there {
+        // One that has come since it was said that it would be made is somebody else's, and an error.
+        if !there || group.own {
             fs::create_dir(&group.class).map_err(|error| self.failed("making", &group.class, error))?;
         }
         let mut made = Group { class: group.class.clone(), own: !there, monitor: None };
-        let filled = self.fill(request, group, named.is_some() && there, &mut made);
+        let filled = self.fill(request, group, there, &mut made);
         if filled.is_err()
             && let Err(error) = self.remove(&made)
         {
@@ -212,12 +231,9 @@ impl Resctrl {
             self.share_out(group, &request.schemata)?;
         }
         let Some(monitor) = &group.monitor else { return Ok(()) };
-        match fs::create_dir(monitor) {
-            Ok(()) => made.monitor = Some(monitor.clone()),
-            // It is named after the container alone.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(self.failed("making", monitor, error)),
-        }
+        // One that is there is somebody else's, and would go with the container.
+        fs::create_dir(monitor).map_err(|error| self.failed("making", monitor, error))?;
+        made.monitor = Some(monitor.clone());
         Ok(())
     }
 
@@ -238,6 +254,18 @@ impl Resctrl {
         let pid = pid.to_string();
         self.write(&group.class.join("tasks"), pid.as_bytes())?;
         group.monitor.as_ref().map_or(Ok(()), |monitor| self.write(&monitor.join("tasks"), pid.as_bytes()))
+    }
+
+    /// The threads that are in the class, and in the monitoring group.
+    pub fn members(&self, group: &Group) -> Result<HashSet<i32>, Error> {
+        let threads = |directory: &Path| -> Result<HashSet<i32>, Error> {
+            let text = self.read(&directory.join("tasks"))?;
+            Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+        };
+        let members = threads(&group.class)?;
+        let Some(monitor) = &group.monitor else { return Ok(members) };
+        let monitored = threads(monitor)?;
+        Ok(members.intersection(&monitored).copied().collect())
     }
 
     /// Removes what is the container's alone. What is gone already is no error.

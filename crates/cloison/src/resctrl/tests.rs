@@ -86,6 +86,31 @@ fn a_directory_that_was_there_before_stays() {
 }
 
 #[test]
+fn a_class_by_the_name_of_the_container_is_not_written_over() {
+    let machine = Machine::new();
+    machine.fill("c1");
+    let request = |line: &str| Request { schemata: vec![line.to_owned()], ..Request::default() };
+    let error = machine.make(&request("L3:0=f")).unwrap_err().to_string();
+    assert!(error.contains("\"c1\"") && error.contains("L3:0=f"), "{error}");
+    assert_eq!(machine.get("c1/schemata"), "MB:0=100;1=100\nL3:0=7ff;1=7ff\n");
+    machine.make(&request("L3:0=7ff")).unwrap();
+}
+
+#[test]
+fn a_class_or_a_monitoring_group_that_comes_in_between_is_somebody_elses() {
+    let machine = Machine::new();
+    let request = Request { monitored: true, ..Request::default() };
+    let group = machine.resctrl.place(&request, "c1");
+    machine.fill("c1");
+    machine.resctrl.make(&request, &group).unwrap_err();
+    machine.fill("gold/mon_groups/c1");
+    machine.fill("gold");
+    let error = machine.make(&Request { monitored: true, ..class("gold", &[]) }).unwrap_err().to_string();
+    assert!(error.contains("gold/mon_groups/c1"), "{error}");
+    assert!(machine.has("c1/tasks") && machine.has("gold/mon_groups/c1/tasks"));
+}
+
+#[test]
 fn a_named_class_is_made_where_it_is_told_what_to_share_out_and_stays() {
     let machine = Machine::new();
     let request = class("gold", &["L3:0=f"]);
@@ -137,9 +162,8 @@ fn the_default_class_is_the_root_and_is_never_removed() {
 fn shares_are_written_in_their_order_by_one_write() {
     let machine = Machine::new();
     machine.fill("c1");
-    let request =
-        Request { schemata: vec!["L3:0=f".into(), "MB:0=20".into(), "L2:0=1".into()], ..Request::default() };
-    machine.make(&request).unwrap();
+    let group = machine.resctrl.place(&Request::default(), "c1");
+    machine.resctrl.share_out(&group, &["L3:0=f".into(), "MB:0=20".into(), "L2:0=1".into()]).unwrap();
     assert!(machine.get("c1/schemata").starts_with("L3:0=f\nMB:0=20\nL2:0=1\n"));
 }
 
