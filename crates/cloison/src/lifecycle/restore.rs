@@ -126,14 +126,16 @@ fn awaken(birth: &mut Birth<'_>, images: &checkpoint::Options, wake: &Wake) -> R
         }
         Ok(())
     });
-    match born {
-        Some(born) => birth.take(born, terminal)?,
-        None if restored.is_ok() => {
-            return Err(checkpoint::Error::Protocol("no process was restored".to_owned()).into());
-        }
-        None => {}
+    let is_born = born.is_some();
+    if let Some(born) = born {
+        birth.take(born, terminal);
     }
+    // What is told is what CRIU says, whatever has become of the process.
     restored?;
+    if !is_born {
+        return Err(checkpoint::Error::Protocol("no process was restored".to_owned()).into());
+    }
+    birth.look_at_restored()?;
     match fs::remove_dir(&root) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(checkpoint::Error::File { path: root, source: error }.into())

@@ -59,19 +59,19 @@ impl Birth<'_> {
         ended.map(drop).doing("waiting for the end of the unit's first process")
     }
 
-    /// Takes what CRIU has restored.
-    ///
-    /// # Errors
-    /// Its processes do not get into the container's class of service, or it cannot be seen whose clocks they have.
-    pub(in crate::lifecycle) fn take(
-        &mut self,
-        init: FirstBorn,
-        terminal: Option<OwnedFd>,
-    ) -> Result<(), Error> {
-        let first = init.pid.as_raw_nonzero().get();
+    /// Takes what CRIU has restored, also where it failed later.
+    pub(in crate::lifecycle) fn take(&mut self, init: FirstBorn, terminal: Option<OwnedFd>) {
         (self.init, self.terminal) = (Some(init), terminal);
         // The program goes on, and does not begin.
         (self.state.hooks.start_container, self.state.hooks.poststart) = (false, false);
+    }
+
+    /// Puts what was restored into the container's class of service, and sees whose clocks it has. It may have ended meanwhile.
+    ///
+    /// # Errors
+    /// Its processes do not get into the class, or it cannot be seen whose clocks they have.
+    pub(in crate::lifecycle) fn look_at_restored(&mut self) -> Result<(), Error> {
+        let first = self.first_born()?.pid.as_raw_nonzero().get();
         self.state.restored_clocks = has_other_clocks(first)?;
         resctrl::join_all(&self.state, self.cgroup.cgroup(), first)
     }
