@@ -47,9 +47,16 @@ pub fn record_running(runtime: &Runtime, id: &ContainerId) -> Result<Recording, 
     let mut tracer = Tracer::new(state.cgroup);
     let ended = tracer.trace(&signals);
     tracer.let_all_go();
-    ended?;
+    let exit_code = match ended {
+        Ok(()) => 0,
+        Err(error) if tracer.calls.is_empty() => return Err(error),
+        Err(error) => {
+            log::error!("the profile has only what was recorded before: {error}");
+            1
+        }
+    };
     let (profile, unknown) = profile(native, &tracer.calls);
-    Ok(Recording { profile, unknown, exit_code: 0 })
+    Ok(Recording { profile, unknown, exit_code })
 }
 
 /// Who traces the container.
@@ -59,12 +66,23 @@ struct Tracer {
     tasks: HashSet<Pid>,
     /// The numbers of the calls in which tasks waited when they were seized, until their architecture is known.
     waited_in: HashMap<Pid, u32>,
+    /// Those that were seized though they are not the container's, to be let go when they stop.
+    strangers: HashSet<Pid>,
+    /// Newcomers that may not be traced, at least not yet.
+    refusing: HashSet<Pid>,
     calls: Calls,
 }
 
 impl Tracer {
     fn new(cgroup: Record) -> Self {
-        Self { cgroup, tasks: HashSet::new(), waited_in: HashMap::new(), calls: Calls::new() }
+        Self {
+            cgroup,
+            tasks: HashSet::new(),
+            waited_in: HashMap::new(),
+            strangers: HashSet::new(),
+            refusing: HashSet::new(),
+            calls: Calls::new(),
+        }
     }
 
     /// Lets all go on and writes down, until nobody is left or a signal says that it is enough.
@@ -72,18 +90,22 @@ impl Tracer {
         self.seize_all()?;
         let mut looked = Instant::now();
         loop {
-            loop {
+            let patience = loop {
                 match next_stop()? {
                     Next::Stopped(task, stop) => self.stopped(task, stop)?,
-                    Next::AllRun => break,
+                    Next::AllRun => break Some(LOOK),
                     Next::NobodyLeft => return Ok(()),
                 }
-            }
+                // Busy tasks have always one that stops: signals and newcomers are looked for all the same.
+                if looked.elapsed() >= LOOK {
+                    break None;
+                }
+            };
             if looked.elapsed() >= LOOK {
                 self.seize_all()?;
                 looked = Instant::now();
             }
-            if is_enough(signals)? {
+            if is_enough(signals, patience)? {
                 return Ok(());
             }
         }
@@ -96,7 +118,7 @@ impl Tracer {
     }
 
     fn seize_new(&mut self) -> Result<bool, Error> {
-        let mut is_new = false;
+        let mut new = Vec::new();
         for task in tasks(&self.cgroup)? {
             if self.tasks.contains(&task) {
                 continue;
@@ -106,19 +128,37 @@ impl Tracer {
                     // A call that it waits in was begun before us, and is not told of.
                     self.waited_in.extend(call_waited_in(task).map(|number| (task, number)));
                     self.tasks.insert(task);
-                    is_new = true;
+                    new.push(task);
                     passed_over(trace::interrupt(task))?;
                 }
                 Err(Errno::SRCH) => {}
                 // A zombie, or one that was made a moment ago by one that is traced.
                 Err(Errno::PERM) if is_dead_or_ours(task) => {}
+                // Who joins hides itself until it is the program: the next look tells.
+                Err(Errno::PERM) if !self.calls.is_empty() => {
+                    if self.refusing.insert(task) {
+                        log::warn!("task {task} of the container cannot be traced yet: {}", Errno::PERM);
+                    }
+                }
                 Err(errno) => return Err(Error::NotTraceable { task: task.as_raw_nonzero().get(), errno }),
             }
         }
-        Ok(is_new)
+        if !new.is_empty() {
+            // A number may have come to another process between the look and the seizing; now it cannot.
+            let there = tasks(&self.cgroup)?;
+            for task in new.iter().filter(|task| !there.contains(task)) {
+                self.tasks.remove(task);
+                self.waited_in.remove(task);
+                self.strangers.insert(*task);
+            }
+        }
+        Ok(!new.is_empty())
     }
 
     fn stopped(&mut self, task: Pid, stop: Stop) -> Result<(), Error> {
+        if self.strangers.remove(&task) && stop != Stop::Gone {
+            return passed_over(trace::let_go(task, signal_of(stop)));
+        }
         match stop {
             Stop::Gone => {
                 self.tasks.remove(&task);
@@ -228,9 +268,10 @@ fn tolerated(task: Pid, done: Result<(), Errno>) {
     }
 }
 
-/// Waits for tasks that stop, for a while, and tells whether a signal has come that ends the recording.
-fn is_enough(signals: &SignalFd) -> Result<bool, Error> {
-    let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
+/// Waits for tasks that stop, for so long if at all, and tells whether a signal has come that ends the recording.
+fn is_enough(signals: &SignalFd, patience: Option<Duration>) -> Result<bool, Error> {
+    let nanoseconds = patience.unwrap_or_default().subsec_nanos();
+    let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(nanoseconds) };
     match poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno).doing("waiting for traced tasks"),
