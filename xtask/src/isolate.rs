@@ -1,7 +1,7 @@
 //! A process for each test, as the integration tests need it: all that is left over in a test's process is that test's.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitStatus, Stdio};
@@ -98,10 +98,7 @@ fn wait(child: &mut std::process::Child) -> Result<Option<ExitStatus>> {
     }
 }
 
+/// In memory: a name could be there already, left by a run that was killed, for in a PID namespace all runs have one process id.
 fn nameless_file() -> Result<File> {
-    let unique = format!("xtask-{}-{:?}", std::process::id(), thread::current().id());
-    let path = std::env::temp_dir().join(unique);
-    let file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
-    std::fs::remove_file(path)?;
-    Ok(file)
+    Ok(rustix::fs::memfd_create("output of a test", rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }

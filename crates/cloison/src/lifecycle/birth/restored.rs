@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use cloison_linux::{Pid, process};
+use cloison_linux::{Errno, Pid, Signal, process};
 
 use super::{Birth, FirstBorn};
 use crate::checkpoint;
@@ -53,8 +53,12 @@ impl Birth<'_> {
 
     /// CRIU is in the cgroup, and whoever has kept a unit's until then goes.
     pub(in crate::lifecycle) fn let_placeholder_go(&mut self) -> Result<(), Error> {
-        let Some(FirstBorn { pidfd, channel, .. }) = self.init.take() else { return Ok(()) };
-        drop(channel);
+        let Some(FirstBorn { pidfd, .. }) = self.init.take() else { return Ok(()) };
+        // It would go by itself, but not where somebody has frozen the unit meanwhile.
+        match self.kernel.pidfd_send_signal(pidfd.as_fd(), Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(errno).doing("ending the unit's first process"),
+        }
         let ended = self.kernel.wait_pidfd(pidfd.as_fd());
         ended.map(drop).doing("waiting for the end of the unit's first process")
     }
