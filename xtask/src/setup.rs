@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{Result, command};
 
 /// A package, and what it brings: nothing is installed where that is there already.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 11] = [
     // The root file system of most tests, in a single file.
     ("busybox-static", "/bin/busybox"),
     // Makes the Debian root file system of the others; the keys let it check what it downloads, on Ubuntu too.
@@ -16,6 +16,10 @@ const PACKAGES: [(&str, &str); 9] = [
     ("tmux", "/usr/bin/tmux"),
     // What our containers show is compared with what its containers show.
     ("runc", "/usr/sbin/runc"),
+    // Makes the network devices that are moved into containers.
+    ("iproute2", "/usr/sbin/ip"),
+    // What `cloison ps` calls.
+    ("procps", "/usr/bin/ps"),
     // Maps ranges of ids for containers of ordinary users.
     ("uidmap", "/usr/bin/newuidmap"),
     // Our filters are compared with its.
