@@ -277,7 +277,18 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("cloison-vm-{}", std::process::id()));
+        let directory = std::env::temp_dir();
+        // What a run has left that was killed, or interrupted.
+        for entry in std::fs::read_dir(&directory)?.flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix("cloison-vm-"));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
+                eprintln!("xtask: {} is left of another run: {error}", entry.path().display());
+            }
+        }
+        let path = directory.join(format!("cloison-vm-{}", std::process::id()));
         std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self(path))
     }

@@ -13,6 +13,17 @@ use crate::plan::{HostFacts, Options};
 use crate::spec::{self, IdMapping as Row, Namespace, NamespaceType, example};
 use crate::state::testing::{Sleeper, TempDir, a_state, id};
 
+fn options() -> Options {
+    Options {
+        id: id("c1"),
+        bundle: "/bundle".into(),
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+        takes_streams: false,
+    }
+}
+
 /// A container with a user namespace, an OOM score and a hard limit to raise.
 fn conception(cgroup: Record) -> Conception {
     let mut spec = example(false);
@@ -22,20 +33,12 @@ fn conception(cgroup: Record) -> Conception {
     spec.linux.namespaces.push(Namespace { kind: NamespaceType::User, path: None });
     let row = Row { container_id: 0, host_id: 100_000, size: 65_536 };
     (spec.linux.uid_mappings, spec.linux.gid_mappings) = (vec![row], vec![row]);
-    let options = Options {
-        id: id("c1"),
-        bundle: "/bundle".into(),
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-        takes_streams: false,
-    };
     let facts = HostFacts {
         own_cgroup: !matches!(cgroup, Record::Disabled(_)),
         hard_limits: vec![(Resource::Nofile, 1)],
         ..HostFacts::default()
     };
-    let plan = Plan::new(&spec, &options, &facts).unwrap();
+    let plan = Plan::new(&spec, &options(), &facts).unwrap();
     Conception {
         plan,
         config: b"{}".to_vec(),
@@ -165,15 +168,7 @@ fn network_devices_come_back_from_a_birth_that_fails() {
     let device = |name: Option<&str>| spec::NetDevice { name: name.map(str::to_owned) };
     spec.linux.net_devices =
         [("eth0".to_owned(), device(None)), ("eth1".to_owned(), device(Some("lan")))].into();
-    let options = Options {
-        id: id("c1"),
-        bundle: "/bundle".into(),
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-        takes_streams: false,
-    };
-    conception.plan = Plan::new(&spec, &options, &HostFacts::default()).unwrap();
+    conception.plan = Plan::new(&spec, &options(), &HostFacts::default()).unwrap();
     drop(Birth::begin(&kernel, &machine.runtime, conception, Begin::WhenStarted).unwrap());
     let calls = kernel.calls();
     let devices: Vec<_> = calls.iter().filter(|call| call.contains("network_device")).collect();
