@@ -1,5 +1,6 @@
 //! The files that a machine is booted from, made once.
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
@@ -22,9 +23,25 @@ const PACKAGES: [(&str, &str); 9] = [
 pub(super) fn ready(parts: &[&str]) -> Result<PathBuf> {
     let directory = directory()?;
     let stamp = stamp()?;
-    let missing: Vec<&str> =
-        parts.iter().copied().filter(|part| !is_ready(&directory, part, &stamp)).collect();
-    if missing.is_empty() { Ok(directory) } else { build(&missing) }
+    let missing = || -> Vec<&str> {
+        parts.iter().copied().filter(|part| !is_ready(&directory, part, &stamp)).collect()
+    };
+    if missing().is_empty() {
+        return Ok(directory);
+    }
+    setup::install(&PACKAGES)?;
+    let _lock = lock(&directory)?;
+    // Somebody else may have made them meanwhile.
+    let missing = missing();
+    if missing.is_empty() { Ok(directory) } else { build_locked(&missing) }
+}
+
+/// Keeps others who would make parts out, for as long as the file is open.
+fn lock(directory: &Path) -> Result<File> {
+    std::fs::create_dir_all(directory)?;
+    let file = File::create(directory.join("lock"))?;
+    file.lock()?;
+    Ok(file)
 }
 
 fn is_ready(directory: &Path, part: &str, stamp: &str) -> bool {
@@ -38,8 +55,12 @@ fn stamp_of(directory: &Path, part: &str) -> PathBuf {
 /// Makes these parts anew.
 pub(super) fn build(parts: &[&str]) -> Result<PathBuf> {
     setup::install(&PACKAGES)?;
+    let _lock = lock(&directory()?)?;
+    build_locked(parts)
+}
+
+fn build_locked(parts: &[&str]) -> Result<PathBuf> {
     let directory = directory()?;
-    std::fs::create_dir_all(&directory)?;
     let root = command::as_root()?;
     let script = scripts().join("build");
     let mut build = command::words(root.iter().map(AsRef::as_ref).chain([script.as_os_str()]));
