@@ -12,11 +12,14 @@
 //! | `fuzz` | the fuzz targets |
 //! | `guards` | whether the tests of known holes can fail |
 //! | `bench` | a run of `true`, and an `exec` of it, beside the other runtimes on this machine |
+//! | `install` | putting the runtime where engines find it, and taking it back |
 //! | `size` | how large the binary and its monitor are, and that it is static |
 //! | `vm` | a throw-away machine with a kernel and a systemd of its own |
 //! | `matrix` | the integration tests on other kernels, in such machines |
 //! | `conformance` | whether the tests that the page about runtime-spec names are there |
 //! | `suites` | the tables of other projects' suites in docs/conformance.md |
+//! | `engines` | Docker, containerd and Podman with the runtime, beside what they do with runc |
+//! | `page` | writing those tables |
 //! | `syscalls` | the numbers of the system calls, from the kernel's headers |
 //! | `command`, `build` | running other programs, as root where need be; building and finding the runtime |
 
@@ -28,11 +31,14 @@ mod build;
 mod command;
 mod conformance;
 mod demo;
+mod engines;
 mod fuzz;
 mod guards;
+mod install;
 mod integration;
 mod isolate;
 mod matrix;
+mod page;
 mod race;
 mod setup;
 mod size;
@@ -56,9 +62,12 @@ tools:
   fuzz [--minutes N | --seconds N] [TARGET...]
                             run each fuzz target for so long (10 minutes)
   bench [ROUNDS]            measure `run true` and `exec true` beside runc and crun, interleaved
+  install, uninstall        put the release binary where engines find it: `cargo xtask install help`
   size                      build the release binary; check that it is static and below 4.3 MB, and its monitor below 2 MiB
   vm [OPTIONS] -- COMMAND   run a command in a throw-away machine: `cargo xtask vm help`
   matrix [OPTIONS]          run the tests in such machines, with several kernels: `cargo xtask matrix help`
+  engines [OPTIONS] [SCRIPT...]
+                            run the scripts of tests/engines: `cargo xtask engines help`
   conformance               look for the tests that docs/conformance/runtime-spec.md names
   suites runc|validation [PLACE DIRECTORY DIRECTORY]...
                             write what a run of their suites has told into docs/conformance.md
@@ -85,6 +94,12 @@ fn main() -> ExitCode {
         ["bench"] => bench::bench(100),
         ["bench", rounds] => rounds.parse().map_err(Into::into).and_then(bench::bench),
         ["size"] => size::size(),
+        ["install" | "uninstall", "help" | "--help" | "-h"] => {
+            print!("{}", install::USAGE);
+            Ok(())
+        }
+        ["install", words @ ..] => install::install(words),
+        ["uninstall", words @ ..] => install::uninstall(words),
         ["suites", words @ ..] => suites::suites(words),
         ["conformance"] => conformance::conformance(),
         ["syscalls", directories @ ..] if !directories.is_empty() => syscalls::syscalls(directories),
@@ -96,6 +111,11 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        ["engines", "help" | "--help" | "-h"] => {
+            print!("{}", engines::USAGE);
+            Ok(())
+        }
+        ["engines", words @ ..] => engines::engines(words),
         ["matrix", "help" | "--help" | "-h"] => {
             print!("{}", matrix::USAGE);
             Ok(())

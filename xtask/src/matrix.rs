@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::vm::{self, Machine};
-use crate::{Result, build, command};
+use crate::{Result, build, command, page};
 
 /// Packages whose tests depend on the kernel.
 const PACKAGES: [&str; 3] = ["cloison-tests", "cloison-cgroup", "cloison-linux"];
@@ -180,7 +180,7 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
     let table = table(&outcomes);
     println!("\n{table}");
     if write {
-        put_into_page(MARKS, &table)?;
+        page::put(PAGE, MARKS, &table)?;
     }
     let failed: usize = outcomes.iter().map(|(_, outcome)| outcome.failed.len()).sum();
     if failed == 0 { Ok(()) } else { Err(format!("{failed} tests have failed").into()) }
@@ -286,21 +286,6 @@ fn table(outcomes: &[(Cell, Outcome)]) -> String {
         let _ = writeln!(text, "| {} | {cells} |", reason.replace('|', "\\|"));
     }
     text
-}
-
-/// Puts a table between two lines of the page.
-///
-/// # Errors
-/// When the page cannot be read or written, or has no such lines.
-pub(crate) fn put_into_page(marks: [&str; 2], table: &str) -> Result<()> {
-    let path = workspace().join(PAGE);
-    let page = std::fs::read_to_string(&path)?;
-    let [begin, end] = marks.map(|mark| page.find(mark));
-    let (Some(begin), Some(end)) = (begin, end) else {
-        return Err(format!("{PAGE} has no place for the table").into());
-    };
-    let (before, after) = (&page[..begin + marks[0].len()], &page[end..]);
-    Ok(std::fs::write(path, format!("{before}\n{table}{after}"))?)
 }
 
 /// The workspace by the name that the programs know it by.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::matrix::{self, PAGE};
-use crate::{Result, build};
+use crate::matrix::PAGE;
+use crate::{Result, build, page};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask suites runc|validation [PLACE RUNC-DIRECTORY OUR-DIRECTORY]...
@@ -105,7 +105,7 @@ pub(crate) fn suites(words: &[&str]) -> Result<()> {
     for [place, runc, ours] in places {
         columns.push((*place, results(Path::new(runc))?, results(Path::new(ours))?));
     }
-    matrix::put_into_page(suite.marks, &table(suite.unit, &columns))?;
+    page::put(PAGE, suite.marks, &table(suite.unit, &columns))?;
     let page = std::fs::read_to_string(build::root().join(PAGE))?;
     let reasons = page.split(suite.marks[1]).nth(1).unwrap_or_default();
     let without: Vec<String> =
