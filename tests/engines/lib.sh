@@ -49,6 +49,8 @@ begin() {
 # The outer half of `begin`: runs the script once more, in a place of its own, and takes that away.
 apart() {
     local script=$1 name=cloison-engine-$$ controllers path directory code own=()
+    # In there is no network to make it from.
+    if grep --quiet '^[^#]*image debian' "$script" && ! debian > /dev/null; then exit 2; fi
     while IFS=: read -r _ controllers path; do
         directory=$(hierarchy "$controllers")
         if [[ -z $directory ]]; then continue; fi
@@ -200,12 +202,25 @@ skip() {
     echo "skipped - $1: $2"
 }
 
+# ask COMMAND...: what it says on standard output, as `got`, and its exit code, as `code`; it does not end the step. A function ends at the first
+# command in it that fails, as in a step; an `if` or `||` around it would have that go on.
+ask() {
+    local had=$-
+    set +e
+    got=$(set -e; "$@")
+    code=$?
+    if [[ $had == *e* ]]; then set -e; fi
+}
+
+merged() {
+    "$@" 2>&1
+}
+
 # expect TEXT COMMAND...: the command succeeds, and says exactly this (on standard output).
 expect() {
     local want=$1 got code
     shift
-    got=$("$@")
-    code=$?
+    ask "$@"
     if ((code)); then echo "exit code $code: $got"; return 1; fi
     # Terminals end lines with \r\n.
     got=${got//$'\r'/}
@@ -220,8 +235,7 @@ expect() {
 matches() {
     local pattern=$1 got code
     shift
-    got=$("$@" 2>&1)
-    code=$?
+    ask merged "$@"
     if ((code)) || ! grep --quiet --extended-regexp -- "$pattern" <<< "$got"; then
         echo "exit code $code; no $pattern in: $got"
         return 1
@@ -241,9 +255,10 @@ exits() {
 
 # fails_saying PATTERN COMMAND...: the command fails, and says why.
 fails_saying() {
-    local pattern=$1 got
+    local pattern=$1 got code
     shift
-    if got=$("$@" 2>&1); then
+    ask merged "$@"
+    if ((code == 0)); then
         echo "it succeeds: $got"
         return 1
     fi
@@ -319,13 +334,20 @@ image() {
     rm -rf "$build"
 }
 
-# debian: the directory of the small Debian that all tests use; made by whichever is the first to need it.
+# debian: the directory of the small Debian that all tests use; made by whichever is the first to need it, while the others wait.
 debian() {
-    local cache=${CLOISON_TEST_DEBIAN:-${XDG_CACHE_HOME:-$HOME/.cache}/cloison-tests/debian-bookworm}
-    if [[ ! -d $cache ]]; then
+    local cache=${CLOISON_TEST_DEBIAN:-${XDG_CACHE_HOME:-$HOME/.cache}/cloison-tests/debian-bookworm} lock
+    if [[ -z ${CLOISON_TEST_DEBIAN-} && ! -d $cache ]]; then
         mkdir -p "${cache%/*}"
-        debootstrap --variant=minbase --include=libcap2-bin bookworm "$cache.partial" ${CLOISON_TEST_MIRROR:+"$CLOISON_TEST_MIRROR"} >&2 || return
-        mv "$cache.partial" "$cache"
+        # The lock of tests/src/rootfs.rs.
+        exec {lock}> "${cache%/*}/debian.lock"
+        flock "$lock"
+        if [[ ! -d $cache ]]; then
+            rm -rf --one-file-system "$cache.partial"
+            debootstrap --variant=minbase --include=libcap2-bin bookworm "$cache.partial" ${CLOISON_TEST_MIRROR:+"$CLOISON_TEST_MIRROR"} >&2 || return
+            mv "$cache.partial" "$cache"
+        fi
+        exec {lock}>&-
     fi
     echo "$cache"
 }
