@@ -51,6 +51,7 @@ apart() {
     local script=$1 name=cloison-engine-$$ controllers path directory code own=()
     # In there is no network to make it from.
     if grep --quiet '^[^#]*image debian' "$script" && ! debian > /dev/null; then exit 2; fi
+    if grep --quiet '^[^#]*$(client)' "$script" && ! (cd "$HERE/client" && cargo build --quiet --release --locked --target-dir target) >&2; then exit 2; fi
     while IFS=: read -r _ controllers path; do
         directory=$(hierarchy "$controllers")
         if [[ -z $directory ]]; then continue; fi
@@ -283,7 +284,9 @@ eventually() {
 
 # in_terminal COMMAND...: runs a command with a terminal for its streams; its output and its exit code are the command's.
 in_terminal() {
-    script --quiet --return --echo never --log-out /dev/null --command "$(printf '%q ' "$@")" < /dev/null
+    # An input that ended would come to the command as a character.
+    if [[ ! -p $WORK/silence ]]; then mkfifo "$WORK/silence"; fi
+    script --quiet --return --echo never --log-out /dev/null --command "$(printf '%q ' "$@")" <> "$WORK/silence"
 }
 
 # page NAME: the commands of docs/engines.md below `<!-- commands: NAME -->`, for the runtime under test in place of the installed one.
@@ -310,7 +313,7 @@ image() {
     mkdir -p "$build/root"
     case $kind in
     busybox)
-        mkdir -p "$build"/root/{bin,etc,proc,sys,dev,tmp,root,home/user,var}
+        mkdir -p "$build"/root/{bin,etc,proc,sys,dev,run,tmp,root,home/user,var}
         chmod 1777 "$build/root/tmp"
         cp "$(command -v busybox)" "$build/root/bin/busybox"
         "$build/root/bin/busybox" --list | grep -vx busybox | xargs -I{} ln -s busybox "$build/root/bin/{}"
@@ -368,8 +371,8 @@ end_daemon() {
     rm -f "$WORK/$1.pid"
     kill -TERM "$pid" 2> /dev/null || return 0
     timeout 20 tail --pid="$pid" -f /dev/null || kill -KILL "$pid"
-    wait "$pid" 2> /dev/null
-    return 0
+    # In a step's subshell it is nobody's child.
+    wait "$pid" 2> /dev/null || true
 }
 
 # state_before, nothing_left: the processes, mounts and cgroups before the engine is started, and whether any is new after it has ended. An engine's own
@@ -396,4 +399,17 @@ census() {
         awk '{ print "mount", $2 }' /proc/self/mounts
         find /sys/fs/cgroup -mindepth 2 -type d -path '/sys/fs/cgroup/*/*/*' -printf 'cgroup %p\n' 2> /dev/null
     } | LC_ALL=C sort
+}
+
+# client: the program of client/, which asks an engine what no command of Debian's asks.
+client() {
+    local built
+    for built in "$HERE"/client/target/*/release/cloison-engines-client; do
+        if [[ -x $built ]]; then
+            echo "$built"
+            return
+        fi
+    done
+    echo "$HERE/client is not built: cargo build --release in it" >&2
+    return 1
 }
