@@ -75,6 +75,13 @@ impl<'s> User<'s> {
         self
     }
 
+    /// Shows his commands a file or directory, with what is mounted in it, in the place of another.
+    #[must_use]
+    pub fn seeing(mut self, what: PathBuf, place: &str) -> Self {
+        self.masks.push((what, place.into()));
+        self
+    }
+
     /// The directory that is his.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -95,7 +102,7 @@ impl<'s> User<'s> {
 
     fn command_in_own_mounts(&self) -> Command {
         let bind = |(file, place): &(PathBuf, PathBuf)| {
-            format!("mount --bind {} {}", file.display(), place.display())
+            format!("mount --rbind {} {}", file.display(), place.display())
         };
         let run =
             format!("exec setpriv --reuid {ID} --regid {ID} --clear-groups {} \"$@\"", self.binary.display());

@@ -168,6 +168,52 @@ fn what_the_kernel_does_not_let_a_user_mount_is_bound_from_the_host() {
     assert!(output.stderr.contains("Read-only file system"), "{}", output.describe());
 }
 
+/// CVE-2023-25809: some of them may be the user's own.
+#[test]
+fn the_hosts_cgroups_are_not_seen_in_a_sysfs_of_the_hosts() {
+    only_for!(Cloison, "runc tells the errno");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let script = "ls /sys/fs/cgroup; grep -c ' /sys/.* /sys/' /proc/self/mountinfo; test -d /sys/fs/cgroup && echo empty";
+    let bundle = user.root_only(script).without_namespace("network").edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().expect("a list");
+        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+    });
+    let output = user.run(&bundle);
+    assert!(output.stderr.contains("the host's /sys is bound"), "{}", output.describe());
+    assert_eq!(output.stdout.lines().next_back(), Some("empty"), "{}", output.describe());
+    assert_eq!(output.stdout.lines().count(), 2, "the directory is empty: {}", output.describe());
+}
+
+#[test]
+fn the_message_queues_of_the_host_are_seen_where_the_ipc_namespace_is_shared() {
+    only_for!(Cloison, "runc tells the errno");
+    skip_unless!(host::knows_filesystem("mqueue"), "needs POSIX message queues (CONFIG_POSIX_MQUEUE)");
+    let sandbox = Sandbox::new();
+    // Not every machine has them mounted.
+    let dev = sandbox.directory("dev");
+    sandbox.mount("tmpfs", &dev, "tmpfs", MountFlags::empty(), "mode=755");
+    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+        fs::write(dev.join(name), "").unwrap();
+        sandbox.mount(&format!("/dev/{name}"), &dev.join(name), "", MountFlags::BIND, "");
+    }
+    fs::create_dir(dev.join("mqueue")).unwrap();
+    sandbox.mount("mqueue", &dev.join("mqueue"), "mqueue", MountFlags::empty(), "");
+    fs::write(dev.join("mqueue/of-the-host"), "").unwrap();
+    let user = User::new(&sandbox).seeing(dev.clone(), "/dev");
+    let script = "grep ' /dev/mqueue ' /proc/mounts | cut -d' ' -f3,4; ls /dev/mqueue";
+    let bundle = user.root_only(script).without_namespace("ipc").edit(|spec| {
+        let mounts = spec["mounts"].as_array_mut().expect("a list");
+        assert!(mounts.iter().any(|mount| mount["type"] == "mqueue"), "`spec` has one");
+    });
+    let output = user.run(&bundle);
+    fs::remove_file(dev.join("mqueue/of-the-host")).unwrap();
+    assert!(output.stderr.contains("the host's /dev/mqueue is bound instead"), "{}", output.describe());
+    let shown: Vec<&str> = output.ok().lines().collect();
+    assert!(shown[0].starts_with("mqueue rw,nosuid,nodev,noexec"), "{}", output.describe());
+    assert_eq!(shown[1..], ["of-the-host"], "{}", output.describe());
+}
+
 #[test]
 fn restrictions_of_a_mount_of_the_hosts_are_kept_when_it_is_bound() {
     let sandbox = Sandbox::new();
@@ -268,6 +314,22 @@ fn groups_that_the_joined_user_namespace_denies_are_refused_by_name() {
     user.run(&bundle.set("/process/user/additionalGids", json!([0])))
         .refused_saying(&["/process/user/additionalGids", "newgidmap"]);
     first.end();
+}
+
+#[test]
+fn an_idmapped_mount_is_refused_and_it_is_told_who_may_have_one() {
+    only_for!(Cloison, "others tell the errno");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let source = sandbox.directory("source");
+    let ids = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    let bundle = user.root_only("true").mount("none", &source, "/mnt", &["bind"]).edit(|spec| {
+        let mount =
+            spec["mounts"].as_array_mut().and_then(|mounts| mounts.last_mut()).expect("it is the last");
+        mount["uidMappings"] = ids.clone();
+        mount["gidMappings"] = ids;
+    });
+    user.run(&bundle).refused_saying(&["/mounts/", "CAP_SYS_ADMIN", "ordinary user"]);
 }
 
 macro_rules! needs_programs {

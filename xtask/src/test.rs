@@ -31,12 +31,13 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     runner.push(ourselves);
     runner.push("isolate".to_owned());
     let runner = runner.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
-    let names_packages = arguments
-        .iter()
-        .take_while(|argument| **argument != "--")
-        .any(|argument| *argument == "-p" || argument.starts_with("--package"));
+    let for_cargo = || arguments.iter().take_while(|argument| **argument != "--");
+    let names_packages = for_cargo().any(|argument| *argument == "-p" || argument.starts_with("--package"));
+    let names_targets = for_cargo().any(|argument| *argument == "--lib" || argument.starts_with("--test"));
     let tests = build::cargo()
-        .args(["test", "--tests", "--no-fail-fast", "--config"])
+        .args(["test", "--no-fail-fast", "--config"])
+        // With it all are built, whichever are named beside it.
+        .args(if names_targets { &[][..] } else { &["--tests"] })
         .arg(format!("target.'cfg(unix)'.runner = [{runner}]"))
         // Cargo takes --workspace for more than a package that is named beside it.
         .args(if names_packages { &[][..] } else { &["--workspace"] })

@@ -396,6 +396,7 @@ impl<'k> Birth<'k> {
     /// Lets other commands at the container; gives its init and its state.
     pub(super) fn release(mut self) -> Result<(FirstBorn, State), Error> {
         self.container = None;
+        resctrl::keep(&mut self.state);
         Ok((self.init.take().ok_or(Error::NotRunning)?, self.state.clone()))
     }
 

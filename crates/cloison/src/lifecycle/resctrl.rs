@@ -36,21 +36,32 @@ fn make_in(
     state: &mut State,
     request: &Request,
 ) -> Result<(), Error> {
-    let group = resctrl.place(request, state.id.as_str());
+    let mut group = resctrl.place(request, state.id.as_str());
     state.resctrl = Some(group.clone());
     container.save(state)?;
-    let made = resctrl.make(request, &group);
-    if made.is_err() {
-        // What it made it has removed, and what is there is somebody else's.
-        forget(container, state);
+    match resctrl.make(request, &mut group) {
+        Ok(()) => state.resctrl = Some(group),
+        Err(error) => {
+            // What it made it has removed, and what is there is somebody else's.
+            forget(container, state);
+            return Err(error.into());
+        }
     }
-    Ok(made?)
+    Ok(())
 }
 
 fn forget(container: &Container, state: &mut State) {
     state.resctrl = None;
     if let Err(error) = container.save(state) {
         log::warn!("the state still names a class of service that is not the container's: {error}");
+    }
+}
+
+/// The container is born: a class with a name of its own stays from now on, whatever becomes of the container (runtime-spec, config-linux.md, "Intel
+/// RDT").
+pub(super) fn keep(state: &mut State) {
+    if let Some(group) = &mut state.resctrl {
+        group.made = false;
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use cloison_linux::mount::MountAttr;
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{CloneRequest, Fork};
-use cloison_linux::{Kernel, Mode, MountAttrFlags, MountPropagationFlags, OFlags, OpenTreeFlags, Signal};
+use cloison_linux::{
+    Errno, Kernel, Mode, MountAttrFlags, MountPropagationFlags, OFlags, OpenTreeFlags, Signal,
+};
 
 use super::Error;
 use super::error::Doing as _;
@@ -21,7 +23,9 @@ pub(super) fn open(kernel: &dyn Kernel, source: &BindSource, origin: &Origin) ->
     let file = kernel.open(&source.path, OFlags::PATH, Mode::empty()).doing(doing())?;
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE;
     flags.set(OpenTreeFlags::AT_RECURSIVE, source.recursive);
-    let tree = kernel.open_tree(file.as_fd(), flags).doing(doing())?;
+    let tree = kernel.open_tree(file.as_fd(), flags);
+    let why = why(&tree);
+    let tree = tree.doing(format!("{}{why}", doing()))?;
     let slave = MountAttr { propagation: Some(MountPropagationFlags::DOWNSTREAM), ..MountAttr::default() };
     kernel.mount_setattr(tree.as_fd(), source.recursive, &slave).doing(doing())?;
     map(kernel, tree.as_fd(), source, origin)?;
@@ -46,10 +50,22 @@ pub(super) fn map(
         userns: Some(user.as_fd()),
         ..MountAttr::default()
     };
-    kernel.mount_setattr(tree, source.maps_all, &mapped).doing(format!(
-        "mapping the ids of {} ({origin}); its file system must allow it",
+    let done = kernel.mount_setattr(tree, source.maps_all, &mapped);
+    let why = why(&done);
+    done.doing(format!(
+        "mapping the ids of {} ({origin}); its file system must allow it{why}",
         source.path.display()
     ))
+}
+
+/// What stands behind a refusal (`mount_setattr(2)`, "ID-mapped mounts").
+fn why<T>(done: &Result<T, Errno>) -> &'static str {
+    match done {
+        Err(Errno::PERM) => {
+            ", and who maps ids needs CAP_SYS_ADMIN over that file system, as root has it and an ordinary user has not"
+        }
+        _ => "",
+    }
 }
 
 /// A user namespace with these maps, made by a process that lives just long enough to hold it.

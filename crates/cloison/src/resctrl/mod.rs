@@ -149,6 +149,10 @@ pub struct Group {
     /// The directory of the monitoring group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<PathBuf>,
+    /// The class has a name of its own (`closID`) and was made for this container, which is not born yet: if it never is, the class goes
+    /// with it, unless somebody else has joined meanwhile. No other command knows that, and so it is not kept.
+    #[serde(skip)]
+    pub made: bool,
 }
 
 impl Error {
@@ -192,14 +196,14 @@ impl Resctrl {
         };
         let own = request.class.is_none() && !class.is_dir();
         let monitor = request.monitored.then(|| class.join("mon_groups").join(id));
-        Group { class, own, monitor }
+        Group { class, own, monitor, made: false }
     }
 
     /// Makes what `place` has said, as far as it is not there, and shares out as asked. Where it fails, nothing of it is left.
     ///
     /// # Errors
     /// [`Error::NoClass`] and [`Error::Differs`] for classes of others, as runtime-spec demands.
-    pub fn make(&self, request: &Request, group: &Group) -> Result<(), Error> {
+    pub fn make(&self, request: &Request, group: &mut Group) -> Result<(), Error> {
         let there = group.class.is_dir();
         match request.class.as_deref() {
             Some(class) if !there && request.schemata.is_empty() => {
@@ -216,7 +220,8 @@ impl Resctrl {
         if !there || group.own {
             fs::create_dir(&group.class).map_err(|error| self.failed("making", &group.class, error))?;
         }
-        let mut made = Group { class: group.class.clone(), own: !there, monitor: None };
+        group.made = !there && !group.own;
+        let mut made = Group { class: group.class.clone(), own: !there, monitor: None, made: false };
         let filled = self.fill(request, group, there, &mut made);
         if filled.is_err()
             && let Err(error) = self.remove(&made)
@@ -270,7 +275,8 @@ impl Resctrl {
 
     /// Removes what is the container's alone. What is gone already is no error.
     pub fn remove(&self, group: &Group) -> Result<(), Error> {
-        let own = group.own.then_some(&group.class);
+        let is_ours = group.own || group.made && self.is_empty(&group.class)?;
+        let own = is_ours.then_some(&group.class);
         for directory in group.monitor.iter().chain(own) {
             match fs::remove_dir(directory) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -280,6 +286,16 @@ impl Resctrl {
             }
         }
         Ok(())
+    }
+
+    /// Whether nobody is in a class; one that has gone has nobody.
+    fn is_empty(&self, class: &Path) -> Result<bool, Error> {
+        let path = class.join("tasks");
+        match fs::read_to_string(&path) {
+            Ok(tasks) => Ok(tasks.trim().is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(self.failed("reading", &path, error)),
+        }
     }
 
     fn compare(&self, class: &str, request: &Request, group: &Group) -> Result<(), Error> {

@@ -54,8 +54,8 @@ impl Machine {
     }
 
     fn make(&self, request: &Request) -> Result<Group, Error> {
-        let group = self.resctrl.place(request, "c1");
-        self.resctrl.make(request, &group)?;
+        let mut group = self.resctrl.place(request, "c1");
+        self.resctrl.make(request, &mut group)?;
         Ok(group)
     }
 }
@@ -100,9 +100,9 @@ fn a_class_by_the_name_of_the_container_is_not_written_over() {
 fn a_class_or_a_monitoring_group_that_comes_in_between_is_somebody_elses() {
     let machine = Machine::new();
     let request = Request { monitored: true, ..Request::default() };
-    let group = machine.resctrl.place(&request, "c1");
+    let mut group = machine.resctrl.place(&request, "c1");
     machine.fill("c1");
-    machine.resctrl.make(&request, &group).unwrap_err();
+    machine.resctrl.make(&request, &mut group).unwrap_err();
     machine.fill("gold/mon_groups/c1");
     machine.fill("gold");
     let error = machine.make(&Request { monitored: true, ..class("gold", &[]) }).unwrap_err().to_string();
@@ -114,15 +114,31 @@ fn a_class_or_a_monitoring_group_that_comes_in_between_is_somebody_elses() {
 fn a_named_class_is_made_where_it_is_told_what_to_share_out_and_stays() {
     let machine = Machine::new();
     let request = class("gold", &["L3:0=f"]);
-    let group = machine.resctrl.place(&request, "c1");
+    let mut group = machine.resctrl.place(&request, "c1");
     // Without the kernel there is no file to write to, and nothing is left.
-    machine.resctrl.make(&request, &group).unwrap_err();
+    machine.resctrl.make(&request, &mut group).unwrap_err();
     assert!(!machine.has("gold"));
     machine.fill("gold");
     machine.put("gold/schemata", "L3:0=f;1=7ff\n");
-    machine.resctrl.make(&request, &group).unwrap();
+    machine.resctrl.make(&request, &mut group).unwrap();
     machine.resctrl.remove(&group).unwrap();
     assert!(machine.has("gold"));
+}
+
+#[test]
+fn a_named_class_that_was_made_for_a_container_that_is_not_born_goes_unless_others_are_in_it() {
+    let machine = Machine::new();
+    let mut group = machine.resctrl.place(&class("gold", &[]), "c1");
+    group.made = true;
+    machine.put("gold/tasks", "42\n");
+    machine.resctrl.remove(&group).unwrap();
+    assert!(machine.has("gold"), "somebody has joined");
+    // The kernel's files go with their directory.
+    fs::remove_file(machine.directory.path().join("gold/tasks")).unwrap();
+    machine.resctrl.remove(&Group { made: false, ..group.clone() }).unwrap();
+    assert!(machine.has("gold"), "it stays once the container is born");
+    machine.resctrl.remove(&group).unwrap();
+    assert!(!machine.has("gold"));
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(crate) fn mask(kernel: &dyn Kernel, root: &Root<'_>, masks: &Masks) -> Resul
 }
 
 /// A tmpfs without room for anything.
-fn empty_directory(kernel: &dyn Kernel, label: Option<&str>) -> Result<OwnedFd, Errno> {
+pub(super) fn empty_directory(kernel: &dyn Kernel, label: Option<&str>) -> Result<OwnedFd, Errno> {
     let context = kernel.fsopen("tmpfs")?;
     kernel.fsconfig_string(context.as_fd(), "source", "tmpfs")?;
     kernel.fsconfig_string(context.as_fd(), "nr_blocks", "1")?;

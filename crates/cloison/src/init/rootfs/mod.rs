@@ -17,7 +17,9 @@ pub(crate) mod console;
 pub(crate) mod copy_up;
 pub(crate) mod device;
 pub(crate) mod hide;
+mod host_instance;
 pub(crate) mod mount;
+mod mountinfo;
 pub(crate) mod pivot;
 
 /// How many symbolic links without a target are followed when directories are made (as many as `path_resolution(7)` follows).

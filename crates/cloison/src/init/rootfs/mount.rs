@@ -10,7 +10,7 @@ use cloison_linux::{
     OpenTreeFlags,
 };
 
-use super::{Root, copy_up, is_directory, is_procfs};
+use super::{Root, copy_up, host_instance, is_directory, is_procfs};
 use crate::init::error::{Doing, Error};
 use crate::plan::action::{MountSource, MountStep};
 use crate::plan::mount_options::{Attributes, MountOptions};
@@ -39,7 +39,7 @@ const ALLOWED_IN_PROC: [&str; 10] = [
 ];
 
 /// The attributes that a bind mount takes over from its source if nothing is said.
-const INHERITED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
+pub(super) const INHERITED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
     .union(MountAttrFlags::MOUNT_ATTR_NODEV)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC)
@@ -67,6 +67,7 @@ pub(crate) fn mount(
         MountSource::FileSystem { .. } => None,
     };
     let target = Target::find(kernel, root, step, bind.as_ref())?;
+    let mut is_the_hosts = false;
     let tree = match (&step.source, bind) {
         (MountSource::Bind(source), Some(bind)) => bind_tree(kernel, source, &bind, &step.options)?,
         (MountSource::FileSystem { fs_type, source }, _) => {
@@ -83,7 +84,8 @@ pub(crate) fn mount(
                     let how = if step.host_stays_as_it_is() { ", read-only" } else { "" };
                     log::warn!("{error}: the host's {} is bound instead{how}", path.display());
                     // Where that is not there, the first error says more.
-                    host_instance(kernel, path, attributes).map_err(|_| error)?
+                    is_the_hosts = true;
+                    host_instance::copy(kernel, path, attributes).map_err(|_| error)?
                 }
                 (made, _) => made?,
             }
@@ -102,6 +104,9 @@ pub(crate) fn mount(
         .move_mount(tree.as_fd(), target.fd.as_fd())
         .doing(|| format!("attaching the mount to {} in the root file system", step.destination.display()))?;
     propagate(kernel, tree.as_fd(), &step.options.propagation, &step.destination)?;
+    if let Some(path) = step.or_bind.as_ref().filter(|_| is_the_hosts && step.host_stays_as_it_is()) {
+        host_instance::cover(kernel, tree.as_fd(), path)?;
+    }
     Ok(Mounted::of(step, tree, is_kernels_own(step)))
 }
 
@@ -324,7 +329,7 @@ fn bind_attributes(kernel: &dyn Kernel, tree: BorrowedFd<'_>, asked: Attributes)
     }
 }
 
-fn set_attributes(
+pub(super) fn set_attributes(
     kernel: &dyn Kernel,
     mount: BorrowedFd<'_>,
     attributes: Attributes,
@@ -396,17 +401,6 @@ fn configure(
         }
     }
     kernel.fsconfig_create(fs).map_err(|errno| (errno, "creating it".to_owned()))
-}
-
-/// A copy of the host's mounts at a path, with restrictions on all of them. The root of a user namespace may not uncover what they cover,
-/// and gets all or nothing.
-fn host_instance(kernel: &dyn Kernel, path: &Path, attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
-    let source = kernel.open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE;
-    let tree = kernel.open_tree(source.as_fd(), flags)?;
-    let restrictions = Attributes { set: attributes & INHERITED, clear: MountAttrFlags::empty() };
-    set_attributes(kernel, tree.as_fd(), restrictions, true)?;
-    Ok(tree)
 }
 
 /// A new tmpfs has the permissions of the directory that it covers, unless it is told others.

@@ -1,11 +1,12 @@
 //! From the host's root to the container's.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cloison_linux::{Errno, Kernel, Mode, MountFlags, MountPropagationFlags, OFlags, OpenTreeFlags};
 
 use super::Root;
+use super::mountinfo::{self, Mount};
 use crate::init::error::{Doing, Error};
 
 /// `MS_SLAVE | MS_REC`.
@@ -70,7 +71,7 @@ pub(crate) fn move_root(kernel: &dyn Kernel, root: &Root<'_>) -> Result<(), Erro
     // As mountinfo has it: without the links and `..` that the bundle's path may have.
     let path = kernel.getcwd().doing(doing)?;
     for mount in whole_proc_and_sysfs(kernel, &path)? {
-        let mount = Path::new(&mount);
+        let mount = mount.as_path();
         match kernel.mount_propagation(mount, RSLAVE) {
             // It went with the one above it.
             Err(Errno::NOENT) => continue,
@@ -94,26 +95,13 @@ fn cover(kernel: &dyn Kernel, mount: &Path) -> Result<(), Error> {
 }
 
 /// The mount points of every procfs and sysfs that is mounted from its own root and outside of the container's.
-fn whole_proc_and_sysfs(kernel: &dyn Kernel, rootfs: &Path) -> Result<Vec<String>, Error> {
-    let doing = || "reading /proc/self/mountinfo";
-    let file = kernel.open(Path::new("/proc/self/mountinfo"), OFlags::RDONLY, Mode::empty()).doing(doing)?;
-    let text = kernel.read_to_end(file.as_fd(), 64 << 20).doing(doing)?;
-    let text = String::from_utf8_lossy(&text);
-    let mounts = text.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        let fs_type = line.split(" - ").nth(1)?.split(' ').next()?;
-        let whole = root == "/" && matches!(fs_type, "proc" | "sysfs");
-        let point = unescape(point);
-        (whole && !Path::new(&point).starts_with(rootfs)).then_some(point)
-    });
-    Ok(mounts.collect())
-}
-
-/// Undoes the octal escapes of mountinfo (`proc_pid_mountinfo(5)`).
-fn unescape(field: &str) -> String {
-    let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    pairs.iter().fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+fn whole_proc_and_sysfs(kernel: &dyn Kernel, rootfs: &Path) -> Result<Vec<PathBuf>, Error> {
+    let whole = |mount: &Mount| {
+        mount.root == "/"
+            && matches!(mount.fs_type.as_str(), "proc" | "sysfs")
+            && !mount.point.starts_with(rootfs)
+    };
+    Ok(mountinfo::read(kernel)?.into_iter().filter(whole).map(|mount| mount.point).collect())
 }
 
 /// `chroot` alone.
