@@ -85,6 +85,15 @@ fn a_file_is_bound() {
 }
 
 #[test]
+fn a_directory_on_a_file_or_the_other_way_round_is_refused_in_the_words_that_engines_look_for() {
+    let sandbox = Sandbox::new();
+    for (source, target) in [("/etc", "/etc/passwd"), ("/etc/passwd", "/etc")] {
+        let bundle = sandbox.busybox("true").mount("bind", source, target, &["rbind"]);
+        bundle.run().refused_saying(&["not a directory", target]);
+    }
+}
+
+#[test]
 fn a_relative_bind_source_is_looked_up_in_the_bundle() {
     let sandbox = Sandbox::new();
     let bundle = sandbox.busybox("cat /mnt/file").mount("bind", "volume", "/mnt", &["bind"]);

@@ -293,7 +293,8 @@ fn scripts(wanted: &[&str]) -> Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_script = path.extension().is_some_and(|extension| extension == "sh") && name != "lib";
+        let is_script =
+            path.extension().is_some_and(|extension| extension == "sh") && !name.starts_with("lib");
         if is_script && (wanted.is_empty() || wanted.iter().any(|wanted| name.starts_with(wanted))) {
             scripts.push(path);
         }

@@ -77,7 +77,10 @@ pub(super) fn carry_out(
 fn failure(error: &Error, step: Option<&Step<Action>>) -> Failure {
     let errno = error.errno().map(Errno::raw_os_error);
     let causes = match (error, step) {
-        (Error::NotInPath { .. } | Error::Program { .. }, _) | (_, None) => vec![error.to_string()],
+        (Error::NotInPath { .. } | Error::Program { .. } | Error::ProgramIsDirectory { .. }, _)
+        | (_, None) => {
+            vec![error.to_string()]
+        }
         (_, Some(step)) => vec![format!("{error} (for {})", step.origin)],
     };
     Failure { errno, causes }

@@ -44,6 +44,13 @@ pub enum Error {
         /// Why not.
         errno: Errno,
     },
+    /// The program's path is a directory. execve(2) has `EACCES` for it, newer releases of `runc` say `EISDIR`, and older ones of `dockerd` know
+    /// the former alone: whoever looks for the one or the other finds it.
+    #[error("exec: {path:?}: is a directory: permission denied")]
+    ProgramIsDirectory {
+        /// The program's path.
+        path: PathBuf,
+    },
     /// A hook failed.
     #[error(transparent)]
     Hook(#[from] crate::hook::Error),
@@ -65,6 +72,7 @@ impl Error {
             }
             Self::Hook(error) => error.errno(),
             Self::NotInPath { .. } => Some(Errno::NOENT),
+            Self::ProgramIsDirectory { .. } => Some(Errno::ACCESS),
             Self::Refused(_) | Self::Orphaned => None,
         }
     }

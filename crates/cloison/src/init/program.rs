@@ -140,7 +140,10 @@ pub(super) fn environment(env: &[CString], own: Vec<CString>) -> Vec<CString> {
 pub(super) fn find(kernel: &dyn Kernel, program: &Program) -> Result<Vec<CString>, Error> {
     let name = program.path.as_ref().or(program.args.first()).map_or(c"", CString::as_c_str);
     if name.to_bytes().contains(&b'/') {
-        check(kernel, name).map_err(|errno| Error::Program { path: path(name).to_owned(), errno })?;
+        check(kernel, name).map_err(|errno| match (path(name).to_owned(), errno) {
+            (path, Errno::ISDIR) => Error::ProgramIsDirectory { path },
+            (path, errno) => Error::Program { path, errno },
+        })?;
         return Ok(vec![name.to_owned()]);
     }
     let directories =
@@ -296,7 +299,10 @@ mod tests {
         assert_eq!(found(&kernel, &["./sh"], &["PATH=/a"]), Ok(vec!["./sh".into()]));
         assert_eq!(found(&kernel, &["/data"], &[]), Err(r#"exec: "/data": permission denied"#.into()));
         assert_eq!(found(&kernel, &["/fifo"], &[]), Err(r#"exec: "/fifo": permission denied"#.into()));
-        assert_eq!(found(&kernel, &["/dir/"], &[]), Err(r#"exec: "/dir/": is a directory"#.into()));
+        assert_eq!(
+            found(&kernel, &["/dir/"], &[]),
+            Err(r#"exec: "/dir/": is a directory: permission denied"#.into())
+        );
         kernel.fail_on("open(\"/gone\"", Errno::NOENT);
         assert_eq!(
             found(&kernel, &["/gone"], &[]),

@@ -214,6 +214,23 @@ pub(crate) fn is_procfs(kernel: &dyn Kernel, fd: BorrowedFd<'_>) -> Result<bool,
     Ok(kernel.fstatfs(fd)?.f_type as i64 == PROC_SUPER_MAGIC)
 }
 
+/// `move_mount(2)` of a detached mount. A directory onto something else, or the other way round, is `ENOTDIR`, as it is for mount(2): the kernel
+/// has the `EINVAL` of many another mistake for it, and engines look for the former to tell what is wrong.
+pub(crate) fn attach(
+    kernel: &dyn Kernel,
+    mount: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    kernel.move_mount(mount, target).map_err(|errno| {
+        match (errno, kernel.fstat(mount), kernel.fstat(target)) {
+            (Errno::INVAL, Ok(mount), Ok(target)) if is_directory(&mount) != is_directory(&target) => {
+                Errno::NOTDIR
+            }
+            _ => errno,
+        }
+    })
+}
+
 /// True for a directory.
 pub(crate) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory

@@ -10,7 +10,7 @@ use cloison_linux::{
     OpenTreeFlags,
 };
 
-use super::{Root, copy_up, host_instance, is_directory, is_procfs};
+use super::{Root, attach, copy_up, host_instance, is_directory, is_procfs};
 use crate::init::error::{Doing, Error};
 use crate::plan::action::{MountSource, MountStep};
 use crate::plan::mount_options::{Attributes, MountOptions};
@@ -100,8 +100,7 @@ pub(crate) fn mount(
     // They may make it read-only.
     set_attributes(kernel, tree.as_fd(), step.options.recursive, true)
         .doing(|| format!("setting the recursive attributes of {}", step.destination.display()))?;
-    kernel
-        .move_mount(tree.as_fd(), target.fd.as_fd())
+    attach(kernel, tree.as_fd(), target.fd.as_fd())
         .doing(|| format!("attaching the mount to {} in the root file system", step.destination.display()))?;
     propagate(kernel, tree.as_fd(), &step.options.propagation, &step.destination)?;
     if let Some(path) = step.or_bind.as_ref().filter(|_| is_the_hosts && step.host_stays_as_it_is()) {

@@ -143,6 +143,18 @@ fn a_bind_mount_has_no_options_of_a_file_system() {
 }
 
 #[test]
+fn a_directory_does_not_fit_onto_a_file_and_the_error_says_so() {
+    let kernel = Fake::new();
+    kernel.set_stat("root/mnt", stat(FileType::RegularFile, 0o644, 0));
+    kernel.fail_on("move_mount", Errno::INVAL);
+    assert_eq!(mount(&kernel, &bind("/mnt", &[])).unwrap_err().errno(), Some(Errno::NOTDIR));
+    let kernel = Fake::new();
+    kernel.fail_on("move_mount", Errno::INVAL);
+    let error = mount(&kernel, &bind("/mnt", &[])).unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::INVAL), "what else it may be");
+}
+
+#[test]
 fn a_missing_mount_point_of_a_file_is_a_file() {
     let kernel = Fake::new();
     kernel.set_stat("/data", stat(FileType::RegularFile, 0o644, 0));
