@@ -11,13 +11,19 @@ begin "$0" "$@"
 # --- set up ---
 
 image busybox "$WORK/busybox.tar"
-image debian "$WORK/debian.tar"
+no_debian=
+if ! image debian "$WORK/debian.tar" 2> /dev/null; then no_debian='needs a root file system of Debian, or the network to make it from: CLOISON_TEST_DEBIAN'; fi
+# with_debian NAME COMMAND...: a step that needs it.
+with_debian() {
+    if [[ -n $no_debian ]]; then skip "$1" "$no_debian"; else step "$@"; fi
+}
+
 state_before
 start_docker
 step 'the page: configure' follow 'docker configure'
 step 'the page: the daemon reads it again' follow 'docker reload'
 step 'an image is loaded' matches 'localhost/busybox:test' docker load --input "$WORK/busybox.tar"
-step 'an image of Debian is loaded' matches 'localhost/debian:test' docker load --input "$WORK/debian.tar"
+with_debian 'an image of Debian is loaded' matches 'localhost/debian:test' docker load --input "$WORK/debian.tar"
 step 'the daemon knows the runtime' eventually 20 matches cloison docker info --format '{{.Runtimes}}'
 # What the page calls by the names that everybody knows.
 quietly docker tag "$IMAGE" busybox
@@ -70,10 +76,10 @@ step 'run: a name from the image' expect user docker run --rm --user user $IMAGE
 step 'run: more groups' expect '0 77 88' docker run --rm --group-add 77 --group-add 88 $IMAGE id -G
 step 'run: a host and a domain name' expect 'ship.sea' docker run --rm --hostname ship --domainname sea $IMAGE sh -c 'echo $(hostname).$(cat /proc/sys/kernel/domainname)'
 step 'run: hosts' matches '10.1.2.3.*harbour' docker run --rm --add-host harbour:10.1.2.3 $IMAGE cat /etc/hosts
-step 'run: Debian' expect 'Debian GNU/Linux 12' docker run --rm localhost/debian:test sh -c '. /etc/os-release; echo "${PRETTY_NAME% (*}"'
-step 'run: Debian makes a user, and becomes it' expect 'sailor /home/sailor' docker run --rm localhost/debian:test \
+with_debian 'run: Debian' expect 'Debian GNU/Linux 12' docker run --rm localhost/debian:test sh -c '. /etc/os-release; echo "${PRETTY_NAME% (*}"'
+with_debian 'run: Debian makes a user, and becomes it' expect 'sailor /home/sailor' docker run --rm localhost/debian:test \
     sh -ec 'useradd -m sailor; su sailor -c '\''cd; echo $(id -un) $PWD'\'
-step 'run: Debian installs a package' matches 'Setting up own' docker run --rm localhost/debian:test sh -ec '
+with_debian 'run: Debian installs a package' matches 'Setting up own' docker run --rm localhost/debian:test sh -ec '
     mkdir -p own/DEBIAN; printf "Package: own\nVersion: 1\nArchitecture: all\nMaintainer: x <x@localhost>\nDescription: x\n" > own/DEBIAN/control
     dpkg-deb --build own > /dev/null; dpkg --install own.deb'
 
@@ -111,7 +117,7 @@ step 'exec: no such directory' fails_saying 'no such file or directory' docker e
 step 'exec: in the background' docker exec --detach c1 touch /tmp/background
 step 'exec: it has run' eventually 20 docker exec c1 test -e /tmp/background
 if all_capabilities; then
-    step 'exec: with all capabilities' expect "$(grep CapBnd /proc/self/status | cut -f2)" docker exec --privileged c1 sh -c 'grep CapEff /proc/self/status | cut -f2'
+    step 'exec: with all capabilities' expect 0000003fffffffff docker exec --privileged c1 sh -c 'grep CapEff /proc/self/status | cut -f2'
 else
     skip 'exec: with all capabilities' 'needs a daemon that has them all'
 fi
@@ -346,7 +352,7 @@ multi() {
     printf 'FROM %s AS first\nRUN echo made > /made\nFROM %s\nCOPY --from=first /made /had\n' $IMAGE localhost/debian:test | docker build --no-cache --tag localhost/multi -
     expect made docker run --rm localhost/multi cat /had
 }
-step 'build: in two stages, on Debian' multi
+with_debian 'build: in two stages, on Debian' multi
 step 'build: no container stays' expect '' docker ps --all --quiet
 
 # BuildKit runs the `runc` that dockerd finds, whatever the default runtime is.

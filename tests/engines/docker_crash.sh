@@ -69,8 +69,9 @@ kill_one() {
         # Any but those of the two that have to stay.
         local spare
         spare="$(docker inspect --format '{{.Id}}' first)|$(docker inspect --format '{{.Id}}' second)"
-        pgrep --full --list-full 'containerd-shim-runc-v2 -namespace moby' | grep --invert-match --extended-regexp "$spare" | shuf --random-source=<(yes "$RANDOM") | head -n 1 |
-            cut -d' ' -f1 | xargs --no-run-if-empty kill -KILL
+        pgrep --full --list-full 'containerd-shim-runc-v2 -namespace moby' | grep --invert-match --extended-regexp "$spare" > "$WORK/shims" || return 0
+        # The seed says which.
+        sed -n "$((RANDOM % $(wc -l < "$WORK/shims") + 1))s/ .*//p" "$WORK/shims" | xargs --no-run-if-empty kill -KILL
         ;;
     esac
 }
@@ -157,6 +158,8 @@ no_mount() {
 step 'no mount is left' no_mount
 end_docker
 end_daemon containerd
+# Docker's networks of containers that it has forgotten, whatever their runtime.
+find /run/docker/netns -mindepth 1 -exec umount {} \; 2> /dev/null
 # A runc that is killed while it makes a container leaves the cgroups, where its delete does not look for them.
 if [[ $("$RUNTIME" --version) == runc* ]]; then
     echo "# runc has left $(find /sys/fs/cgroup -depth -mindepth 3 -type d -path '*/docker/*' -print -exec rmdir {} + | wc -l) cgroups" >&2

@@ -43,13 +43,14 @@ step 'capabilities: one less' expect 00000000a80425fa status CapPrm --cap-drop C
 step 'capabilities: of another user' expect 0000000000000000 status CapEff --user 1000
 step 'capabilities: that nobody knows' fails_saying 'unknown capability' once --cap-add NOSUCH -- true
 if all_capabilities; then
-    step 'capabilities: all' expect "$(awk '/^CapBnd/ { print $2 }' /proc/self/status)" status CapEff --cap-add ALL
-    step 'privileged: capabilities' expect "$(awk '/^CapBnd/ { print $2 }' /proc/self/status)" status CapEff --privileged
+    # This Docker knows those up to CAP_AUDIT_READ.
+    step 'capabilities: all' expect 0000003fffffffff status CapEff --cap-add ALL
+    step 'privileged: capabilities' expect 0000003fffffffff status CapEff --privileged
     step 'privileged: no filter' expect 0 status Seccomp --privileged
-    step 'privileged: it mounts' matches '^own /mnt' once --privileged -- sh -c 'mount -t tmpfs own /mnt; cat /proc/mounts'
+    step 'privileged: it mounts' matches '^own /home' once --privileged -- sh -c 'mount -t tmpfs own /home; cat /proc/mounts'
     step 'privileged: it has the devices' expect "$(stat -c %t:%T /dev/kmsg)" once --privileged -- stat -c %t:%T /dev/kmsg
     step 'privileged: it changes sysctls' expect 77 once --privileged -- sh -c 'echo 77 > /proc/sys/net/ipv4/ip_default_ttl; cat /proc/sys/net/ipv4/ip_default_ttl'
-    step 'privileged: nothing is masked' once --privileged -- test -s /proc/timer_list
+    step 'privileged: nothing is masked' expect '' once --privileged -- awk '$2 ~ "^/(proc|sys/firmware)/"' /proc/mounts
 else
     for what in 'capabilities: all' 'privileged: capabilities' 'privileged: no filter' 'privileged: it mounts' 'privileged: it has the devices' \
         'privileged: it changes sysctls' 'privileged: nothing is masked'; do
@@ -69,7 +70,7 @@ if [[ $(cat /sys/module/apparmor/parameters/enabled 2> /dev/null) == Y ]]; then
     step 'apparmor: the profile' expect 'docker-default (enforce)' once -- cat /proc/self/attr/current
     step 'apparmor: of exec, too' expect 'docker-default (enforce)' sh -c "docker run --rm -d --name labelled $IMAGE sleep 1000 > /dev/null; docker exec labelled cat /proc/self/attr/current"
     gone labelled
-    step 'apparmor: it denies' fails_saying 'denied|not permitted' once --security-opt seccomp=unconfined --cap-add SYS_ADMIN -- mount -t tmpfs x /mnt
+    step 'apparmor: it denies' fails_saying 'denied|not permitted' once --security-opt seccomp=unconfined --cap-add SYS_ADMIN -- mount -t tmpfs own /home
     step 'apparmor: unconfined' expect unconfined once --security-opt apparmor=unconfined -- cat /proc/self/attr/current
     step 'apparmor: no such profile' fails_saying 'apparmor|no such file' once --security-opt apparmor=nosuch -- true
 else
@@ -121,7 +122,9 @@ step 'shm: its size' matches '/dev/shm tmpfs rw.*size=32768k' once --shm-size 32
 
 step 'ulimit: files and processes' expect '123 456 77' once --ulimit nofile=123:456 --ulimit nproc=77 -- \
     sh -c 'echo $(ulimit -Sn) $(ulimit -Hn) $(sed -n "s/^Max processes *77 *\([0-9]*\) .*/\1/p" /proc/self/limits)'
-step 'ulimit: exec has it, too' expect 123 sh -c "docker run --rm -d --name limited --ulimit nofile=123:456 $IMAGE sleep 1000 > /dev/null; docker exec limited sh -c 'ulimit -n'"
+# Not of files: an exec of runc 1.1 may have the hard limit for the soft one, since its Go raises that.
+step 'ulimit: exec has it, too' expect 77 sh -c "docker run --rm -d --name limited --ulimit nproc=77 $IMAGE sleep 1000 > /dev/null
+    docker exec limited sed -n 's/^Max processes *77 *\\([0-9]*\\) .*/\\1/p' /proc/self/limits"
 gone limited
 step 'oom-score-adj' expect 500 once --oom-score-adj 500 -- cat /proc/self/oom_score_adj
 sleeper limited --memory 64m --cpus 0.5 --pids-limit 50 --cpu-shares 512 --memory-reservation 32m

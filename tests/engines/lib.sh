@@ -309,7 +309,7 @@ follow() {
 
 # image KIND FILE: an image as `docker save` writes it, as FILE: `busybox` (localhost/busybox:test) or `debian` (localhost/debian:test).
 image() {
-    local kind=$1 file=$2 build=$WORK/image-$1 layer config
+    local kind=$1 file=$2 build=$WORK/image-$1 layer config directory
     mkdir -p "$build/root"
     case $kind in
     busybox)
@@ -323,7 +323,8 @@ image() {
         tar --create --sort=name --numeric-owner --directory "$build/root" --file "$build/layer.tar" .
         ;;
     debian)
-        tar --create --sort=name --numeric-owner --one-file-system --directory "$(debian)" --exclude=./var/cache/apt/archives \
+        directory=$(debian) || return
+        tar --create --sort=name --numeric-owner --one-file-system --directory "$directory" --exclude=./var/cache/apt/archives \
             --exclude=./proc/* --exclude=./sys/* --exclude=./dev/* --exclude=./run/* --exclude=./tmp/* --file "$build/layer.tar" .
         ;;
     esac
@@ -394,8 +395,8 @@ nothing_left() {
 
 census() {
     {
-        # Our own shells come and go.
-        ps -e -o pid=,comm= | awk '$2 !~ /^(bash|ps|awk|sort|find|comm|sed|sleep|pkill|kworker.*)$/ { print "process", $2, $1 }'
+        # Our own shells come and go; systemd starts the bus when somebody asks for it.
+        ps -e -o pid=,comm= | awk '$2 !~ /^(bash|ps|awk|sort|find|comm|sed|sleep|pkill|dbus-daemon|kworker.*)$/ { print "process", $2, $1 }'
         awk '{ print "mount", $2 }' /proc/self/mounts
         find /sys/fs/cgroup -mindepth 2 -type d -path '/sys/fs/cgroup/*/*/*' -printf 'cgroup %p\n' 2> /dev/null
     } | LC_ALL=C sort

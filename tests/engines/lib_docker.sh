@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # the scripts read what is set here
+# shellcheck disable=SC2034,SC2016 # the scripts read what is set here; expanded elsewhere
 # What the scripts of Docker have in common. Sourced after lib.sh, never run.
 
 # Debian's client, whatever others are installed.
@@ -12,7 +12,7 @@ no_bridge=
 if ! { ip link add name cloison-probe type bridge && ip link delete cloison-probe; } 2> /dev/null; then
     no_bridge='needs bridges in the kernel'
     dockerd_options+=(--bridge none --iptables=false)
-elif ! iptables --wait --table nat --list-rules > /dev/null 2>&1; then
+elif ! { iptables --wait --table nat --new-chain cloison-probe && iptables --wait --table nat --delete-chain cloison-probe; } > /dev/null 2>&1; then
     no_bridge='needs the table nat of netfilter in the kernel'
     dockerd_options+=(--bridge none --iptables=false)
 fi
@@ -20,7 +20,9 @@ fi
 # start_docker: dockerd as /etc/docker/daemon.json and these options say, until end_docker or the script's end. Ends the script if it does not come up.
 start_docker() {
     daemon dockerd dockerd "${dockerd_options[@]}"
-    if ! eventually 60 docker version; then
+    # One that has ended need not be waited for.
+    eventually 60 sh -c 'docker version || ! kill -0 $1' sh "$(cat "$WORK/dockerd.pid")"
+    if ! docker version > /dev/null 2>&1; then
         tail -n 30 "$WORK/dockerd.log" | sed 's/^/# /' >&2
         echo "FAILED - dockerd starts"
         exit 1
