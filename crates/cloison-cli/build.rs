@@ -14,9 +14,11 @@ fn main() {
     let commit = env::var("CLOISON_COMMIT").ok().or_else(commit_of_work_tree);
     let commit = commit.as_deref().unwrap_or("unknown");
     // clap puts the program's name and a blank before it.
-    let text = format!("version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}");
     let out = env::var_os("OUT_DIR").expect("cargo sets the output directory");
-    fs::write(Path::new(&out).join("version.txt"), text).expect("the output directory is writable");
+    for (file, build) in [("version.txt", ""), ("version-as-runc.txt", "+cloison")] {
+        let text = format!("version {version}{build}\ncommit: {commit}\nspec: {SPEC_VERSION}");
+        fs::write(Path::new(&out).join(file), text).expect("the output directory is writable");
+    }
 }
 
 /// The commit that is checked out, or nothing when the sources do not come from git (a package's archive).

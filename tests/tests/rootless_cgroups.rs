@@ -7,7 +7,7 @@ use std::process::Command;
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout};
 use cloison_tests::user::{ID, User, with_maps};
-use cloison_tests::{Bundle, Output, Rootfs, Sandbox, json, only_for, skip_unless};
+use cloison_tests::{Bundle, Output, Rootfs, Sandbox, json, only_for, runc_lacks, skip_unless};
 
 /// A process more than these, and there is an error.
 const LIMIT: u32 = 9;
@@ -103,12 +103,34 @@ fn a_container_in_a_cgroup_that_is_the_users_is_paused_and_ended_with_all_that_i
 }
 
 #[test]
-fn limits_that_do_not_hold_are_named_once_each() {
+fn limits_that_cannot_hold_are_refused_by_name() {
+    runc_lacks!("1.2: the words");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let limits = json!({"pids": {"limit": 9}});
+    let output = user.run(&user.root_only("true").set("/linux/resources", limits));
+    output.refused_saying(&["cannot set pids limit: container could not join or create cgroup"]);
+}
+
+#[test]
+fn what_is_called_a_limit_and_is_none_needs_no_cgroup() {
+    only_for!(Cloison, "others refuse");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let limits = json!({"pids": {"limit": -1}, "memory": {"limit": -1}});
+    user.run(&user.root_only("echo unlimited").set("/linux/resources", limits)).ok();
+}
+
+#[test]
+fn limits_that_do_not_hold_by_the_callers_leave_are_named_once_each() {
     only_for!(Cloison, "others refuse");
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
     let limits = json!({"pids": {"limit": 9}, "memory": {"limit": 100_000_000}});
-    let output = user.run(&user.root_only("true").set("/linux/resources", limits));
+    let bundle = user.root_only("true").set("/linux/resources", limits);
+    bundle.write();
+    let id = sandbox.new_id();
+    let output = user.does(&["--rootless=true", "run", "--bundle", bundle.dir().to_str().unwrap(), &id]);
     output.ok();
     for name in ["memory", "pids"] {
         let words = format!("/linux/resources/{name}: ignored without a cgroup");

@@ -13,17 +13,11 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use crate::argv;
 use crate::commands::Command;
 use crate::error::Error;
+use crate::name::Name;
 
 /// A whole command line.
 #[derive(Debug, Parser)]
-#[command(
-    name = "cloison",
-    bin_name = "cloison",
-    about = "run containers as the Open Container Initiative describes them",
-    version = include_str!(concat!(env!("OUT_DIR"), "/version.txt")),
-    args_override_self = true,
-    disable_version_flag = true
-)]
+#[command(version = Name::Cloison.version(), args_override_self = true, disable_version_flag = true)]
 pub(crate) struct CommandLine {
     /// What stands before the command.
     #[command(flatten)]
@@ -147,35 +141,38 @@ pub(crate) struct Refusal {
 
 /// Reads a command line, Go's ways of writing one included (see [`argv`]).
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Request, Refusal> {
+    let name = Name::of(arguments.first().map(OsString::as_os_str));
     let written = if argv::has_single_dash_word(&arguments) {
-        argv::normalise(&arguments, definition())
+        argv::normalise(&arguments, definition(name))
     } else {
         arguments
     };
-    match try_parse(&written) {
+    match try_parse(&written, name) {
         Ok(line) => Ok(Request::Command(Box::new(line))),
-        Err(error) if is_request(&error) => request(&error),
+        Err(error) if is_request(&error) => request(&error, name),
         Err(error) => {
-            let normal = argv::normalise(&written, definition());
+            let normal = argv::normalise(&written, definition(name));
             if normal == written {
-                return Err(refusal(&error, normal));
+                return Err(refusal(&error, normal, name));
             }
-            match try_parse(&normal) {
+            match try_parse(&normal, name) {
                 Ok(line) => Ok(Request::Command(Box::new(line))),
-                Err(error) if is_request(&error) => request(&error),
-                Err(error) => Err(refusal(&error, normal)),
+                Err(error) if is_request(&error) => request(&error, name),
+                Err(error) => Err(refusal(&error, normal, name)),
             }
         }
     }
 }
 
 /// What clap knows of the command line.
-pub(crate) fn definition() -> clap::Command {
+pub(crate) fn definition(name: Name) -> clap::Command {
     let help_of_command = |command: clap::Command| {
-        let template = help_template(&["cloison ", command.get_name()]);
+        let template = help_template(&[name.as_str(), " ", command.get_name()]);
         command.help_template(template)
     };
-    CommandLine::command().help_template(help_template(&["cloison"])).mut_subcommands(help_of_command)
+    let program = CommandLine::command().name(name.as_str()).bin_name(name.as_str());
+    let program = program.about(name.about()).version(name.version());
+    program.help_template(help_template(&[name.as_str()])).mut_subcommands(help_of_command)
 }
 
 /// How help looks: the order and the headings that users of the older runtimes know. clap's own `{name}` of a command would have
@@ -185,8 +182,8 @@ fn help_template(name: &[&str]) -> String {
     ["NAME:\n   ", &name, " - {about}\n\nUSAGE:\n   {usage}\n\n{all-args}{after-help}\n"].concat()
 }
 
-fn try_parse(arguments: &[OsString]) -> Result<CommandLine, clap::Error> {
-    CommandLine::from_arg_matches(&definition().try_get_matches_from(arguments)?)
+fn try_parse(arguments: &[OsString], name: Name) -> Result<CommandLine, clap::Error> {
+    CommandLine::from_arg_matches(&definition(name).try_get_matches_from(arguments)?)
 }
 
 /// True for what clap calls an error and is none. Without a command there is help, as with the runtimes before.
@@ -199,15 +196,15 @@ fn is_request(error: &clap::Error) -> bool {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is the answer of parse")]
-fn request(error: &clap::Error) -> Result<Request, Refusal> {
+fn request(error: &clap::Error, name: Name) -> Result<Request, Refusal> {
     let text = match error.kind() {
-        ErrorKind::MissingSubcommand => definition().render_help(),
+        ErrorKind::MissingSubcommand => definition(name).render_help(),
         _ => error.render(),
     };
     Ok(Request::Text(text.to_string()))
 }
 
-fn refusal(error: &clap::Error, arguments: Vec<OsString>) -> Refusal {
+fn refusal(error: &clap::Error, arguments: Vec<OsString>, name: Name) -> Refusal {
     let (mut message, usage) = explain(error);
     let asks_for_help = arguments.iter().any(|argument| argument == "-h" || argument == "--help");
     if let (true, ErrorKind::InvalidSubcommand, Some(ContextValue::String(topic))) =
@@ -215,7 +212,7 @@ fn refusal(error: &clap::Error, arguments: Vec<OsString>) -> Refusal {
     {
         message = format!("No help topic for '{topic}'");
     }
-    let readable = definition().ignore_errors(true).try_get_matches_from(arguments);
+    let readable = definition(name).ignore_errors(true).try_get_matches_from(arguments);
     let log = readable.ok().and_then(|matches| LogOptions::from_arg_matches(&matches).ok());
     Refusal { error: Error::Usage { message, usage }, log }
 }
@@ -295,7 +292,7 @@ mod tests {
 
     #[test]
     fn definitions_agree_with_each_other() {
-        definition().debug_assert();
+        definition(Name::Cloison).debug_assert();
     }
 
     #[test]
@@ -353,6 +350,25 @@ mod tests {
                 text(line)
             );
         }
+    }
+
+    #[test]
+    fn called_runc_it_speaks_as_runc_and_says_who_it_is() {
+        let version = text("/usr/sbin/runc --version");
+        let first = concat!("runc version ", env!("CARGO_PKG_VERSION"), "+cloison\ncommit: ");
+        assert!(version.starts_with(first), "{version:?}");
+        assert_eq!(version.lines().last(), text("cloison --version").lines().last());
+        for line in ["runc", "runc -h", "runc --help"] {
+            let help = text(line);
+            assert!(
+                help.starts_with("NAME:\n   runc - Open Container Initiative runtime (cloison "),
+                "{help}"
+            );
+            assert!(help.contains("USAGE:\n   runc ") && !help.contains("cloison ["), "{help}");
+        }
+        let help = text("runc create -h");
+        assert!(help.starts_with("NAME:\n   runc create - create a container"), "{help}");
+        assert!(matches!(parse_line("runc run -detach c1"), Ok(Request::Command(_))));
     }
 
     #[test]

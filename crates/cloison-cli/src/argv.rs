@@ -153,10 +153,11 @@ fn find<'a>(command: &'a Command, written: &Written<'_>) -> Option<(&'a Arg, &'a
 mod tests {
     use super::*;
     use crate::args::definition;
+    use crate::name::Name;
 
     fn normal(line: &str) -> String {
         let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let normal = normalise(&arguments, definition());
+        let normal = normalise(&arguments, definition(Name::Cloison));
         normal
             .iter()
             .map(|argument| argument.to_str().expect("the test is in ASCII"))
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn arguments_that_are_not_utf_8_survive() {
         let odd = OsString::from_vec(b"--pid-file=\xff".to_vec());
-        let normal = normalise(&["cloison".into(), "run".into(), odd.clone()], definition());
+        let normal = normalise(&["cloison".into(), "run".into(), odd.clone()], definition(Name::Cloison));
         assert_eq!(normal, [OsString::from("cloison"), OsString::from("run"), odd]);
     }
 }

@@ -39,11 +39,15 @@ fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
             "without a linux.cgroupsPath, --rootless=true lets the container go without its cgroup; or call from a cgroup that is yours (v2): \
              systemd-run --user --scope --property=Delegate=yes cloison ...; in a container, mount /sys/fs/cgroup writable",
         ),
+        lifecycle::Error::NoCgroupForLimits { .. } => Some(
+            "call from a cgroup that is yours (v2): systemd-run --user --scope --property=Delegate=yes cloison ...; or let the container go \
+             without limits: --rootless=true",
+        ),
         lifecycle::Error::IdMapProgram { .. } => Some(
             "root gives a user ranges of ids: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER; one's own id alone \
              needs none (`cloison spec --rootless`)",
         ),
-        lifecycle::Error::Init(failure) => {
+        lifecycle::Error::Init(failure) | lifecycle::Error::Newcomer(failure) => {
             failure.errno.and_then(|errno| advice(Errno::from_raw_os_error(errno)))
         }
         lifecycle::Error::Call { errno, .. } => advice(*errno),

@@ -1,23 +1,62 @@
 //! How an error is told to the person, or the engine, that gave the command.
 //!
 //! A person gets the error, one cause a line below it, and a hint where there is one to give. An engine gets one line: in the log
-//! file, and again bare on standard error, of which conmon takes the first piece for the whole of the error.
+//! file, and again bare on standard error, of which conmon takes the first piece for the whole of the error. Who calls the program `runc` gets
+//! what `runc` would print: the line of the log on standard error.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use cloison::lifecycle;
 use log::Level;
 
 use crate::error::Error;
 use crate::hint::hint;
 use crate::log::Sink;
+use crate::name::Name;
+
+/// Who tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Teller {
+    /// By which name it was called.
+    pub(crate) name: Name,
+    /// What `runc` says of a command that failed before it says why.
+    pub(crate) failed: Option<&'static str>,
+}
+
+impl Teller {
+    /// What an engine reads.
+    fn line(self, error: &Error) -> String {
+        match (self.name, self.failed) {
+            (Name::Runc, Some(failed)) => format!("{failed}: {}", one_line(error)),
+            _ => one_line(error),
+        }
+    }
+
+    /// Whether the error is a line of the log, and nothing beside it is for a person.
+    fn logs(self, error: &Error, sink: &Sink) -> bool {
+        let for_runc = self.name == Name::Runc
+            && !matches!(error, Error::Usage { .. })
+            && refused_program(error).is_none();
+        !sink.is_plain_stderr() || for_runc
+    }
+}
+
+/// What the kernel said about the program of a container that was otherwise ready: `runc`, which has handed over its streams by then, prints
+/// that alone.
+fn refused_program(error: &Error) -> Option<&str> {
+    match error {
+        Error::Lifecycle(lifecycle::Error::Launch(said, _)) => Some(said),
+        _ => None,
+    }
+}
 
 /// Tells of the error that ends this process. `sink` is none when the log itself is what failed.
-pub(crate) fn report(error: &Error, sink: Option<&Sink>) {
-    let mut text = for_stderr(error, sink);
+pub(crate) fn report(error: &Error, sink: Option<&Sink>, teller: Teller) {
+    let mut text = for_stderr(error, sink, teller);
     if let Some(Err(lost)) =
-        sink.filter(|sink| !sink.is_plain_stderr()).map(|sink| sink.write(Level::Error, &one_line(error)))
+        sink.filter(|sink| teller.logs(error, sink)).map(|sink| sink.write(Level::Error, &teller.line(error)))
     {
         writeln!(text, "cannot write to the log: {lost}").expect("a string takes any text");
     }
@@ -27,11 +66,12 @@ pub(crate) fn report(error: &Error, sink: Option<&Sink>) {
 
 /// What standard error gets beside the log: the bare line if the log is a file, nothing if the log is standard error itself and
 /// wants JSON, and all that a person may want otherwise.
-fn for_stderr(error: &Error, sink: Option<&Sink>) -> String {
-    match sink {
-        Some(sink) if sink.is_file() => one_line(error) + "\n",
-        Some(sink) if !sink.is_plain_stderr() => String::new(),
-        _ => in_full(error),
+fn for_stderr(error: &Error, sink: Option<&Sink>, teller: Teller) -> String {
+    match (sink, refused_program(error)) {
+        (Some(sink), _) if sink.is_file() => teller.line(error) + "\n",
+        (Some(sink), _) if teller.logs(error, sink) => String::new(),
+        (_, Some(said)) if teller.name == Name::Runc => format!("{said}\n"),
+        _ => in_full(error, teller.name),
     }
 }
 
@@ -49,11 +89,12 @@ pub(crate) fn one_line(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// The error, one cause a line, and a hint.
-fn in_full(error: &Error) -> String {
+fn in_full(error: &Error, name: Name) -> String {
+    let name = name.as_str();
     if let Error::Usage { message, usage } = error {
-        return format!("cloison: Incorrect Usage: {message}\n\n{usage}\n");
+        return format!("{name}: Incorrect Usage: {message}\n\n{usage}\n");
     }
-    let mut text = String::from("cloison: ");
+    let mut text = format!("{name}: ");
     // Beside the output of a command that did run, one line is what a person can tell from it.
     if let Error::Exec(_) = error {
         text.push_str(&one_line(error));
@@ -102,7 +143,7 @@ mod tests {
 
     #[test]
     fn person_reads_one_cause_a_line() {
-        let text = in_full(&no_log());
+        let text = in_full(&no_log(), Name::Cloison);
         assert_eq!(
             text,
             "cloison: cannot open the log file \"/gone/log\"\n  No such file or directory (os error 2)\n"
@@ -122,11 +163,14 @@ mod tests {
     fn standard_error_gets_the_bare_line_beside_a_log_file_and_nothing_beside_json() {
         let file = || Some(std::fs::File::open("/dev/null").expect("there is /dev/null"));
         let line = one_line(&no_log()) + "\n";
-        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(file(), true))), line);
-        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(file(), false))), line);
-        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(None, true))), "");
-        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(None, false))), in_full(&no_log()));
-        assert_eq!(for_stderr(&no_log(), None), in_full(&no_log()));
+        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(file(), true)), Teller::default()), line);
+        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(file(), false)), Teller::default()), line);
+        assert_eq!(for_stderr(&no_log(), Some(&Sink::new(None, true)), Teller::default()), "");
+        assert_eq!(
+            for_stderr(&no_log(), Some(&Sink::new(None, false)), Teller::default()),
+            in_full(&no_log(), Name::Cloison)
+        );
+        assert_eq!(for_stderr(&no_log(), None, Teller::default()), in_full(&no_log(), Name::Cloison));
     }
 
     #[test]
@@ -136,9 +180,32 @@ mod tests {
             usage: "USAGE:\n   …".to_owned(),
         };
         assert_eq!(
-            in_full(&usage),
+            in_full(&usage, Name::Cloison),
             "cloison: Incorrect Usage: flag needs an argument: --root\n\nUSAGE:\n   …\n"
         );
+    }
+
+    #[test]
+    fn who_calls_runc_reads_what_runc_writes() {
+        let file = || Some(std::fs::File::open("/dev/null").expect("there is /dev/null"));
+        let teller = Teller { name: Name::Runc, failed: Some("runc run failed") };
+        let (plain, log) = (Sink::new(None, false), Sink::new(file(), true));
+        assert!(teller.logs(&no_log(), &plain), "a line of the log");
+        assert_eq!(for_stderr(&no_log(), Some(&plain), teller), "");
+        let line = format!("runc run failed: {}\n", one_line(&no_log()));
+        assert_eq!(for_stderr(&no_log(), Some(&log), teller), line);
+        let errno = rustix::io::Errno::NOENT;
+        let program = Error::Lifecycle(lifecycle::Error::Launch(
+            "exec /run.sh: no such file or directory".to_owned(),
+            errno,
+        ));
+        assert!(!teller.logs(&program, &plain) && teller.logs(&program, &log));
+        assert_eq!(for_stderr(&program, Some(&plain), teller), "exec /run.sh: no such file or directory\n");
+        assert!(
+            in_full(&program, Name::Cloison).starts_with("cloison: unable to start container process: exec")
+        );
+        let usage = Error::Usage { message: "no".to_owned(), usage: String::new() };
+        assert!(for_stderr(&usage, Some(&plain), teller).starts_with("runc: Incorrect Usage: no"));
     }
 
     #[test]

@@ -102,6 +102,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// What `runc` puts before the errors of some commands; engines show it to their users.
+    pub(crate) fn failed(&self) -> Option<&'static str> {
+        match self {
+            Self::Create(_) => Some("runc create failed"),
+            Self::Run(_) => Some("runc run failed"),
+            _ => None,
+        }
+    }
+
     /// Carries the command out. `root_is_given` says whether the runtime's root is the user's choice.
     ///
     /// # Errors

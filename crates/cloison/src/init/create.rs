@@ -73,7 +73,8 @@ pub(super) fn carry_out(
     }
 }
 
-/// A failed program is told in the words that engines look for; any other step with the place in the configuration that it comes from.
+/// A failed program or mount is told in the words that engines look for; any step but the program with the place in the configuration that it
+/// comes from.
 fn failure(error: &Error, step: Option<&Step<Action>>) -> Failure {
     let errno = error.errno().map(Errno::raw_os_error);
     let causes = match (error, step) {
@@ -81,7 +82,15 @@ fn failure(error: &Error, step: Option<&Step<Action>>) -> Failure {
         | (_, None) => {
             vec![error.to_string()]
         }
-        (_, Some(step)) => vec![format!("{error} (for {})", step.origin)],
+        (_, Some(step)) => {
+            let at = match &step.action {
+                Action::Mount(mount) => {
+                    format!("error mounting {:?} to rootfs at {:?}: ", mount.source.name(), mount.destination)
+                }
+                _ => String::new(),
+            };
+            vec![format!("{at}{error} (for {})", step.origin)]
+        }
     };
     Failure { errno, causes }
 }

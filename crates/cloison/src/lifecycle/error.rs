@@ -56,9 +56,12 @@ pub enum Error {
     /// A hook failed.
     #[error(transparent)]
     Hook(#[from] crate::hook::Error),
-    /// A step on the container's side failed.
-    #[error("unable to start container process")]
+    /// A step of the first process failed. Engines and tests of runtimes look for these words.
+    #[error("unable to start container process: error during container init")]
     Init(#[source] Failure),
+    /// A step of a process that joins failed.
+    #[error("unable to start container process")]
+    Newcomer(#[source] Failure),
     /// The program could not be executed, or the last steps before it failed: what failed, and the errno.
     #[error("unable to start container process: {0}")]
     Launch(String, Errno),
@@ -108,6 +111,12 @@ pub enum Error {
         place: String,
         /// What the kernel says.
         errno: Errno,
+    },
+    /// An ordinary user's container has no cgroup, and limits that nothing would hold. Tests of runtimes look for the words.
+    #[error("cannot set {} limit: container could not join or create cgroup", limits.join(" and "))]
+    NoCgroupForLimits {
+        /// The sections of `linux.resources`.
+        limits: Vec<&'static str>,
     },
     /// A network device did not get into the container.
     #[error("moving the network device {device}: {}{why}", Text(*errno))]

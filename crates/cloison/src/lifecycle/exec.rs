@@ -61,7 +61,7 @@ pub struct ExecOptions {
 /// Never waits for another command. In the foreground, signals go on to the process, and the caller's are blocked from then on.
 ///
 /// # Errors
-/// [`Error::CannotExec`], [`Error::Paused`]; [`Error::Asked`] for what makes no sense; [`Error::Init`] and [`Error::Launch`] if the
+/// [`Error::CannotExec`], [`Error::Paused`]; [`Error::Asked`] for what makes no sense; [`Error::Newcomer`] and [`Error::Launch`] if the
 /// program could not be executed. Nothing is left behind.
 pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Result<u8, Error> {
     let seals = launch::exe_switch_supported();

@@ -92,9 +92,9 @@ pub struct Runtime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupDriver {
     /// We do, through the cgroup file system. A caller who is not root of the machine goes without where that is not permitted, unless the
-    /// configuration names a place.
+    /// configuration names a place, or limits.
     Cgroupfs,
-    /// The same for whoever calls (`--rootless=true`).
+    /// The same for whoever calls, and limits may go without holding (`--rootless=true`).
     CgroupfsIfPermitted,
     /// We do, and nobody goes without (`--rootless=false`).
     CgroupfsAlways,

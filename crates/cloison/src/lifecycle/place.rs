@@ -5,7 +5,7 @@ use cloison_cgroup::{CgroupPath, Layout, Record, Systemd, Unit};
 use super::device_rules::is_root_of_the_machine;
 use super::{CgroupDriver, Error};
 use crate::id::ContainerId;
-use crate::plan::limits::limits;
+use crate::plan::limits::{limiting, limits};
 use crate::spec::Spec;
 
 /// The hierarchies that the container sees, and its own place in them.
@@ -22,7 +22,11 @@ pub(super) fn choose(driver: CgroupDriver, spec: &Spec, id: &ContainerId) -> Res
         CgroupDriver::Disabled => Ok((layout_to_show(spec), Record::disabled())),
         CgroupDriver::Systemd => by_systemd(asked, id, false),
         CgroupDriver::UserSystemd => by_systemd(asked, id, true),
-        _ if may_go_without => Ok(delegated(spec, id)),
+        _ if may_go_without => match delegated(spec, id) {
+            // `--rootless=true` says that it may be so.
+            (_, Record::Disabled(_)) if driver == CgroupDriver::Cgroupfs => unlimited(spec),
+            found => Ok(found),
+        },
         CgroupDriver::Cgroupfs | CgroupDriver::CgroupfsAlways | CgroupDriver::CgroupfsIfPermitted => {
             by_us(asked, id)
         }
@@ -59,6 +63,15 @@ fn delegated(spec: &Spec, id: &ContainerId) -> (Layout, Record) {
     }
     log::debug!("the container stays in the caller's cgroup");
     (layout_to_show(spec), Record::disabled())
+}
+
+/// Without a cgroup and without limits that would have to hold.
+fn unlimited(spec: &Spec) -> Result<(Layout, Record), Error> {
+    let limits = limiting(limits(&spec.linux.resources));
+    if !limits.is_empty() {
+        return Err(Error::NoCgroupForLimits { limits });
+    }
+    Ok((layout_to_show(spec), Record::disabled()))
 }
 
 /// The hierarchies of a machine where the container gets no cgroup of its own: only looked for if the container mounts them.

@@ -117,6 +117,31 @@ fn network(network: &spec::Network) -> Network {
 
 /// The sections of limits that nothing will hold, each once.
 pub(super) fn unheld(resources: &Resources) -> impl Iterator<Item = Problem> {
+    sections(resources).map(|name| Problem {
+        pointer: format!("/linux/resources/{name}"),
+        message: "ignored without a cgroup of the container's own: nothing is limited".to_owned(),
+    })
+}
+
+/// The sections that limit something, by their names in `linux.resources`. Without a limit "no limit" holds.
+pub(crate) fn limiting(mut resources: Resources) -> Vec<&'static str> {
+    let (memory, cpu) = (&mut resources.memory, &mut resources.cpu);
+    let limits = [
+        &mut memory.limit,
+        &mut memory.reservation,
+        &mut memory.swap,
+        &mut cpu.quota,
+        &mut cpu.realtime_runtime,
+        &mut resources.pids,
+    ];
+    for limit in limits {
+        limit.take_if(|limit| *limit == Limit::Max);
+    }
+    sections(&resources).collect()
+}
+
+/// The sections that say something.
+fn sections(resources: &Resources) -> impl Iterator<Item = &'static str> {
     let none = Resources::default();
     let sections = [
         ("memory", resources.memory != none.memory),
@@ -128,10 +153,7 @@ pub(super) fn unheld(resources: &Resources) -> impl Iterator<Item = Problem> {
         ("rdma", resources.rdma != none.rdma),
         ("unified", resources.unified != none.unified),
     ];
-    sections.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| Problem {
-        pointer: format!("/linux/resources/{name}"),
-        message: "ignored without a cgroup of the container's own: nothing is limited".to_owned(),
-    })
+    sections.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -180,5 +202,14 @@ mod tests {
             none.cpu.realtime_runtime,
         ];
         assert_eq!(all, [Some(Limit::Max); 6]);
+        assert!(limiting(none).is_empty());
+    }
+
+    #[test]
+    fn what_limits_is_told_by_its_section() {
+        let some =
+            of(r#"{"memory": {"limit": -1, "swappiness": 5}, "cpu": {"quota": -1}, "pids": {"limit": 7}}"#);
+        assert_eq!(limiting(some), ["memory", "pids"]);
+        assert!(limiting(Resources::default()).is_empty());
     }
 }

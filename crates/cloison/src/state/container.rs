@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cloison_linux::lock::ofd_write_lock;
 use cloison_linux::socket::listen_at;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, chmodat, flock, mkdirat, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, chmodat, flock, mkdirat, mknodat, openat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::error::{Error, io};
@@ -63,16 +65,23 @@ impl Container {
         files::replace(self.as_fd(), CONFIG, bytes).map_err(io("write", self.path().join(CONFIG)))
     }
 
-    /// Makes the mark by which the kernel tells "created" from "running": a file with a write lock that belongs to the open file
+    /// Makes the mark by which the kernel tells "created" from "running": a FIFO with a write lock that belongs to the open file
     /// description (`F_OFD_SETLK`, `fcntl_locking(2)`).
     ///
     /// The descriptor is for the first process alone, which keeps it until its `execve(2)` closes it (it is close-on-exec). The
     /// caller must close its own after `clone3(2)`.
     pub fn mark_created(&self) -> Result<OwnedFd, Error> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(self.as_fd(), CREATED, flags, Mode::RUSR | Mode::WUSR)
-            .and_then(|file| ofd_write_lock(file.as_fd()).map(|()| file))
-            .map_err(io("lock", self.path().join(CREATED)))
+        // Open for both, a FIFO does not wait for its other end (fifo(7)).
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        match mknodat(self.as_fd(), CREATED, FileType::Fifo, mode, 0) {
+            // Of a creation that was interrupted.
+            Err(Errno::EXIST) => Ok(()),
+            made => made,
+        }
+        .and_then(|()| openat(self.as_fd(), CREATED, flags, Mode::empty()))
+        .and_then(|file| ofd_write_lock(file.as_fd()).map(|()| file))
+        .map_err(io("lock", self.path().join(CREATED)))
     }
 
     /// Makes the socket on which the first process waits for `start`, and listens on it.

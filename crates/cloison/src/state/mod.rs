@@ -5,7 +5,7 @@
 //! | the directory itself | its existence is the claim on the id; `flock(2)` on it lets one command at a time change the container |
 //! | `state.json` | a [`State`] |
 //! | `config.json` | the bundle's configuration as it was at `create`, byte for byte |
-//! | `created` | a file on which the first process has a lock until its `execve(2)`: "created" or "running" |
+//! | `exec.fifo` | a FIFO on which the first process has a lock until its `execve(2)`: "created" or "running" |
 //! | `start` | the socket on which the first process waits for `start` |
 //! | `monitor` | the socket of the process that keeps the container's streams, if there is one |
 //! | `notify/notify.sock` | where the program tells a service manager that it is ready, if the runtime has one; mounted in the container |
@@ -19,7 +19,7 @@
 //! # Who tells what
 //!
 //! What the kernel knows is asked of the kernel, and not written down: whether the first process lives (its id *and* its start
-//! time, because ids are given out again), whether it has begun the container's program (the lock on `created`), whether it is
+//! time, because ids are given out again), whether it has begun the container's program (the lock on `exec.fifo`), whether it is
 //! paused (the cgroup), whether somebody is at work on the container (the lock on the directory). So no crash can make it wrong.
 //!
 //! # A command may be killed at any instruction
@@ -73,8 +73,9 @@ pub use view::{Status, View};
 const STATE: &str = "state.json";
 /// The configuration that the container was made with.
 const CONFIG: &str = "config.json";
-/// Locked by the first process until it executes the container's program.
-const CREATED: &str = "created";
+/// Locked by the first process until it executes the container's program. Name and kind are those of what a first process of `runc` waits on:
+/// who looks at the descriptors of a container that waits, to find some that have leaked into it, knows this one.
+const CREATED: &str = "exec.fifo";
 /// The socket that `start` connects to.
 const START: &str = "start";
 /// The socket of the container's monitor.

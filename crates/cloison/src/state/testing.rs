@@ -127,7 +127,7 @@ pub(crate) fn remains_of_dead_commands() -> Vec<Remains> {
         [&[], &[("config.json.new", b"")], &[("config.json.new", b"{")], &[config]];
     let unsaved = unsaved.into_iter().map(with_bytes);
     let saving = (0..=state.len()).map(|length| with_bytes(&[config, ("state.json.new", &state[..length])]));
-    let (created, start) = (("created", &b""[..]), ("start", &b""[..]));
+    let (created, start) = (("exec.fifo", &b""[..]), ("start", &b""[..]));
     let saved: [&[(&str, &[u8])]; 7] = [
         &[config],
         &[config, start],

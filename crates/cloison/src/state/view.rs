@@ -225,7 +225,7 @@ impl View {
 
     /// The first process still has the lock that its `execve(2)` gives up.
     fn is_waiting_for_start(&self) -> Result<bool, Error> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match openat(&self.dir, CREATED, flags, Mode::empty()).and_then(|file| ofd_lock_held(file.as_fd())) {
             Err(Errno::NOENT) => Ok(false),
             other => other.map_err(io("ask for the lock on", self.path().join(CREATED))),

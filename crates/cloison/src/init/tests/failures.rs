@@ -152,8 +152,8 @@ fn what_the_kernel_says_about_a_mount_is_passed_on() {
     let failure = run(&kernel, &plan(&example(false)), &[]);
     assert_eq!(
         failure.to_string(),
-        "mounting a file system of type \"tmpfs\" on /dev, option size=65536k: invalid argument (the kernel says: \
-         tmpfs: Bad value for 'size') (for /mounts/1)"
+        "error mounting \"tmpfs\" to rootfs at \"/dev\": mounting a file system of type \"tmpfs\" on /dev, option \
+         size=65536k: invalid argument (the kernel says: tmpfs: Bad value for 'size') (for /mounts/1)"
     );
 }
 

@@ -65,7 +65,7 @@ fn run(
     drop(theirs);
     let (pid, pidfd) = match entered {
         // What the hook could not be made for is the hook's failure.
-        Err(Error::Init(failure)) => return Err(hook::not_entered(hook, failure.to_string()).into()),
+        Err(Error::Newcomer(failure)) => return Err(hook::not_entered(hook, failure.to_string()).into()),
         Err(Error::Launch(said, _)) => return Err(hook::not_entered(hook, said).into()),
         entered => entered?,
     };

@@ -164,7 +164,7 @@ impl<'k> Newcomer<'k> {
     /// What it means when the process says something else than was waited for.
     fn unexpected(&self, message: Result<FromInit, Errno>) -> Error {
         match message {
-            Ok(FromInit::Failed(failure)) => Error::Init(failure),
+            Ok(FromInit::Failed(failure)) => Error::Newcomer(failure),
             Ok(FromInit::LaunchFailed(failure)) => {
                 Error::Launch(self.admission.plan.program.describe(failure, false), failure.errno)
             }

@@ -1,5 +1,6 @@
 //! One mount, ready to be made.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -19,6 +20,16 @@ pub enum MountSource {
         /// What mountinfo shows as its source.
         source: String,
     },
+}
+
+impl MountSource {
+    /// As the configuration has it, but for a path that was relative to the bundle.
+    pub fn name(&self) -> &OsStr {
+        match self {
+            Self::Bind(path) => path.as_os_str(),
+            Self::FileSystem { source, .. } => source.as_ref(),
+        }
+    }
 }
 
 /// One mount, with its options already split.
