@@ -150,6 +150,11 @@ pub fn umount_detach(path: &Path) -> Result<()> {
     rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
 }
 
+/// `umount2(2)` with `MNT_DETACH` of the mount that the directory `fd` is the root of. `EINVAL` if it is none.
+pub fn umount_detach_opened(fd: BorrowedFd<'_>) -> Result<()> {
+    rustix::mount::unmount(proc_path(fd), UnmountFlags::DETACH)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,9 @@ use super::delete::destroy;
 use super::error::Doing as _;
 use super::listener::{self, Filtered};
 use super::net_devices::MovedDevices;
-use super::{Error, Runtime, device_rules, hooks, id_maps, limits, preserved, resctrl, sources, start};
+use super::{
+    Error, Runtime, device_rules, hooks, host_mounts, id_maps, limits, preserved, resctrl, sources, start,
+};
 use crate::hook::OpenOutputs;
 use crate::init::channel::{FromInit, ToInit};
 use crate::monitor::Ends;
@@ -179,6 +181,7 @@ impl<'k> Birth<'k> {
         for step in steps {
             let origin = step.origin.clone();
             match &step.action {
+                HostAction::HoldMounts(path) => self.hold_mounts(path)?,
                 HostAction::MakeCgroup => self.make_cgroup()?,
                 HostAction::StartUnit(start) => {
                     let waiting = self.start_usher(namespaces, begin, seals, &sources);
@@ -253,6 +256,14 @@ impl<'k> Birth<'k> {
             }
         }
         Ok(())
+    }
+
+    /// The state names the mount before anybody can see it: whoever deletes what a crash has left must know of it.
+    fn hold_mounts(&mut self, path: &Path) -> Result<(), Error> {
+        let prepared = host_mounts::prepare(self.kernel, path)?;
+        self.state.host_mount = Some(prepared.mount.clone());
+        self.container()?.save(&self.state)?;
+        prepared.attach(self.kernel)
     }
 
     fn refuse_foreign_cgroup(&mut self) -> Result<(), Error> {

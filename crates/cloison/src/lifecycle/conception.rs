@@ -90,6 +90,7 @@ impl Conception {
             no_new_keyring: options.no_new_keyring,
             restored_clocks: false,
             root_is,
+            host_mount: None,
             hooks: LaterHooks {
                 start_container: !spec.hooks.start_container.is_empty(),
                 poststart: !spec.hooks.poststart.is_empty(),

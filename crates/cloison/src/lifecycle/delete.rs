@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use cloison_linux::Linux;
 use rustix::process::getpid;
 
 use super::first_process::{FirstProcess, kernel_signal};
 use super::kill::let_die;
-use super::{Error, Runtime, hooks, resctrl, store_with};
+use super::{Error, Runtime, hooks, host_mounts, resctrl, store_with};
 use crate::id::ContainerId;
 use crate::signal::Signal;
 use crate::state::{Container, State, Status, Store};
@@ -64,6 +65,7 @@ pub(super) fn destroy(container: Container, state: &State) -> Result<(), Error> 
     }
     cgroup.remove()?;
     resctrl::remove(state)?;
+    host_mounts::take_back(&Linux, state.host_mount.as_ref())?;
     let hooks = hooks::poststop(&container, state);
     end_monitor(state)?;
     container.remove()?;

@@ -17,6 +17,7 @@ mod exec;
 mod first_process;
 mod foreground;
 mod hooks;
+mod host_mounts;
 mod id_maps;
 mod kill;
 mod limits;

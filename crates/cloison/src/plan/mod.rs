@@ -172,10 +172,11 @@ impl Plan {
         program.seen_waiting = !facts.privileged && namespaces.nobody_else_sees_the_init();
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         warnings.extend(mounts::warnings(spec, &rootfs));
+        warnings.extend(mounts::held_by_host(spec, &namespaces).then(mounts::warn_of_host));
         let mut container = container_side(spec, options, facts, &namespaces, &rootfs);
         landlock::restrict(landlock, &mut container);
         Ok(Self {
-            host: host_side(spec, options, &container.0, &namespaces, facts, properties),
+            host: host_side(spec, options, &container.0, &namespaces, facts, properties, &rootfs),
             container: container.0,
             program,
             start: later(spec, options, &[Point::StartContainer, Point::Poststart]),
@@ -241,8 +242,12 @@ fn host_side(
     namespaces: &namespaces::Namespaces,
     facts: &HostFacts,
     properties: Vec<Property>,
+    rootfs: &Path,
 ) -> Vec<Step<HostAction>> {
     let mut steps = Steps(Vec::with_capacity(8));
+    if mounts::held_by_host(spec, namespaces) {
+        steps.push(HostAction::HoldMounts(rootfs.to_owned()), "/root/path");
+    }
     let (mut from_the_beginning, before_the_program) = limits::limits(&spec.linux.resources).split();
     let limit = |resources: cloison_cgroup::Resources, steps: &mut Steps<HostAction>| {
         if facts.own_cgroup && !resources.is_empty() {
@@ -442,7 +447,7 @@ fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Step
     if process.terminal {
         steps.push(terminal(process, true), "/process/terminal");
     }
-    if namespaces.has(NamespaceFlags::MOUNT) {
+    if namespaces.has(NamespaceFlags::MOUNT) || mounts::held_by_host(spec, namespaces) {
         if mounts::any_late_read_only(&steps.0) {
             steps.push(Action::LateReadOnly, "/mounts");
         }

@@ -245,6 +245,21 @@ pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
         .collect()
 }
 
+/// True if mounts are made without a mount namespace of the container's own, and so on the host. In a user namespace nobody may do that.
+pub(super) fn held_by_host(spec: &Spec, namespaces: &Namespaces) -> bool {
+    let any = !spec.mounts.is_empty() || spec.root.readonly || spec.process.terminal;
+    any && !namespaces.has(NamespaceFlags::MOUNT) && !namespaces.has(NamespaceFlags::USER)
+}
+
+/// What that means.
+pub(super) fn warn_of_host() -> Problem {
+    Problem {
+        pointer: "/mounts".to_owned(),
+        message: "without a mount namespace these are the host's mounts, until the container is deleted"
+            .to_owned(),
+    }
+}
+
 fn mount_step(
     bundle: &Path,
     rootfs: &Path,

@@ -63,7 +63,7 @@ mod view;
 
 pub use container::Container;
 pub use error::Error;
-pub use record::{Exit, Init, LAYOUT, LaterHooks, LogDriver, Monitor, State};
+pub use record::{Exit, HostMount, Init, LAYOUT, LaterHooks, LogDriver, Monitor, State};
 pub use store::Store;
 pub use timestamp::Timestamp;
 pub use told::ContainerState;

@@ -61,6 +61,9 @@ pub struct State {
     /// The uid and gid of who became root of a user namespace that `config.json` does not have: an ordinary user who made the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_is: Option<(u32, u32)>,
+    /// What the mounts of a container without a mount namespace lie on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_mount: Option<HostMount>,
     /// The hooks that are still to come.
     #[serde(default)]
     pub hooks: LaterHooks,
@@ -70,6 +73,15 @@ pub struct State {
     /// The process that keeps the container's streams; none for most containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Monitor>,
+}
+
+/// The mount that all of a container's mounts lie on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMount {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its number: one for all time where the kernel has such (Linux 6.8), else one that another may get when it is gone.
+    pub id: u64,
 }
 
 /// The process that keeps a container's streams, and what it does with them.

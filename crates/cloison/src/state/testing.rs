@@ -96,6 +96,7 @@ pub(crate) fn a_state(name: &str) -> State {
         no_new_keyring: false,
         restored_clocks: false,
         root_is: None,
+        host_mount: None,
         hooks: LaterHooks::default(),
         streams: Vec::new(),
         monitor: None,

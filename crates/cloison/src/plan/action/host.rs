@@ -48,6 +48,9 @@ impl fmt::Display for BindSource {
 /// What the runtime does on the host's side of a container's birth.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostAction {
+    /// Binds the root file system on itself, in the runtime's own mount namespace: what all mounts of a container without one lie on, so that
+    /// they can be taken back.
+    HoldMounts(PathBuf),
     /// Makes the container's cgroup.
     MakeCgroup,
     /// Has systemd make the container's cgroup, with a process in it that will start the init.
@@ -130,6 +133,9 @@ pub struct StartUnit {
 impl fmt::Display for HostAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::HoldMounts(path) => {
+                write!(f, "bind the root file system {} on itself, on the host", path.display())
+            }
             Self::MakeCgroup => f.write_str("make the cgroup"),
             Self::StartUnit(start) => {
                 let unit = &start.unit;

@@ -256,20 +256,25 @@ fn without_a_mount_namespace_the_root_is_only_changed() {
     leave_out(&mut spec, NamespaceType::Mount);
     spec.linux.masked_paths.clear();
     spec.linux.readonly_paths.clear();
-    let lines = container(&plan(&spec));
+    spec.root.readonly = true;
+    let plan_of_host = plan(&spec);
+    let held = "bind the root file system /bundle/rootfs on itself, on the host";
+    assert!(plan_of_host.host[0].to_string().starts_with(held), "{}", plan_of_host.host[0]);
+    assert!(plan_of_host.warnings.iter().any(|warning| warning.pointer == "/mounts"));
+    let lines = container(&plan_of_host);
     let has = |text: &str| lines.iter().any(|line| line.starts_with(text));
-    assert!(has("open the root file system /bundle/rootfs") && has("chroot into"));
-    let no = [
-        "make the host's mounts",
-        "bind the root",
-        "pivot_root",
-        "move the root",
-        "make / ",
-        "make read-only",
-    ];
+    assert!(has("open the root file system /bundle/rootfs") && has("chroot into") && has("make / read-only"));
+    let no = ["make the host's mounts", "bind the root", "pivot_root", "move the root"];
     for text in no {
         assert!(!has(text), "{text} in {lines:#?}");
     }
+    spec.root.readonly = false;
+    spec.process.terminal = false;
+    spec.mounts.clear();
+    assert!(
+        plan(&spec).host.iter().all(|step| !step.to_string().starts_with(held)),
+        "there is nothing to hold"
+    );
 }
 
 #[test]

@@ -125,13 +125,14 @@ fn mount(spec: &Spec, check: &mut Check<'_>) {
     if may_have(linux, NamespaceType::Mount, check) {
         return;
     }
-    if !spec.mounts.is_empty() {
+    let (mounts_of_host, user) = (&spec.mounts, may_have(linux, NamespaceType::User, check));
+    if user && !mounts_of_host.is_empty() {
         check.problem(
             "/mounts",
-            "without a mount namespace these would be the host's mounts, add {\"type\": \"mount\"}",
+            "without a mount namespace these would be the host's mounts, which a user namespace may not change, add {\"type\": \"mount\"}",
         );
     }
-    if spec.root.readonly {
+    if user && spec.root.readonly {
         check.problem(
             "/root/readonly",
             "without a mount namespace the root cannot be made read-only, add {\"type\": \"mount\"}",

@@ -127,13 +127,16 @@ fn masked_and_readonly_paths_need_a_mount_namespace() {
 }
 
 #[test]
-fn nothing_is_mounted_or_made_read_only_without_a_mount_namespace() {
-    let none = || ("/linux/namespaces", namespaces(&["uts"]));
+fn nothing_is_mounted_or_made_read_only_by_a_user_namespace_without_a_mount_namespace() {
+    let none = || ("/linux/namespaces", json!([{"type": "user", "path": "/proc/1/ns/user"}]));
+    let of_host = || ("/linux/namespaces", namespaces(&["uts"]));
     let mounts = json!([{"destination": "/proc", "type": "proc"}]);
     accepts(&with("/mounts", mounts.clone()));
+    accepts(&with_all([("/mounts", mounts.clone()), of_host()]));
     refuses(&with_all([("/mounts", mounts), none()]), "/mounts", "the host's mounts");
     let root = json!({"path": "rootfs", "readonly": true});
     accepts(&with("/root", root.clone()));
+    accepts(&with_all([("/root", root.clone()), of_host()]));
     refuses(&with_all([("/root", root), none()]), "/root/readonly", "cannot be made read-only");
 }
 
