@@ -1,9 +1,12 @@
 //! Filters that tell an agent of calls (`SCMP_ACT_NOTIFY`).
 
+use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
 
 use cloison_linux::Errno;
 use cloison_linux::seccomp::{Answer, Notification};
+use cloison_tests::user::User;
 use cloison_tests::{Agent, Bundle, Sandbox, Value, json, skip_unless};
 
 /// A profile that tells of some calls.
@@ -49,6 +52,25 @@ fn the_agent_answers_for_the_kernel() {
     for (bundle, agent) in both(&sandbox, "mkdir /dev/shm/a", &["mkdir", "mkdirat"], no_medium) {
         let output = bundle.run();
         assert_eq!(output.code(), 1);
+        assert!(output.stderr.contains("No medium found"), "{}", output.describe());
+        agent.finish();
+    }
+}
+
+#[test]
+fn the_agent_answers_for_the_kernel_in_a_users_container() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    for no_new_privileges in [true, false] {
+        let path = user.directory().join(format!("agent-{no_new_privileges}.sock"));
+        let agent = Agent::new(&path, 1, no_medium);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let bundle = user
+            .root_only("mkdir /dev/shm/a")
+            .set("/process/noNewPrivileges", no_new_privileges)
+            .set("/linux/seccomp", profile(&["mkdir", "mkdirat"], agent.path()));
+        let output = user.run(&bundle);
+        assert_eq!(output.code(), 1, "{}", output.describe());
         assert!(output.stderr.contains("No medium found"), "{}", output.describe());
         agent.finish();
     }
@@ -145,7 +167,7 @@ fn calls_fail_when_the_agent_has_gone() {
     let path = sandbox.dir().join("agent.sock");
     let agent = Agent::new(&path, 0, go_on);
     agent.finish();
-    std::fs::remove_file(&path).unwrap();
+    fs::remove_file(&path).unwrap();
     // It takes the listener and goes.
     let server = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let taking = std::thread::spawn(move || {

@@ -88,6 +88,9 @@ pub struct Handshake {
 pub struct Handover {
     /// The byte that must come.
     pub hear: u8,
+    /// The process becomes dumpable (`PR_SET_DUMPABLE`, prctl(2)) before it has the listener: an ordinary user takes descriptors from no
+    /// other. Every change of ids or capabilities takes that away again, so that the wait's [`be_seen`](Wait::be_seen) does not last.
+    pub be_seen: bool,
 }
 
 /// Waiting for a connection on which one byte comes.

@@ -226,8 +226,11 @@ impl Tape {
             }
             LaunchStep::NoNewPrivileges => self.prctl(tag, libc::PR_SET_NO_NEW_PRIVS, 1, 0),
             LaunchStep::Seccomp { filter, flags, listener } => {
+                if listener.is_some_and(|handover| handover.be_seen) {
+                    self.prctl(tag, libc::PR_SET_DUMPABLE, 1, 0);
+                }
                 self.seccomp(tag, filter, *flags)?;
-                if let Some(Handover { hear }) = listener {
+                if let Some(Handover { hear, .. }) = listener {
                     self.hand_over(tag, *hear, report.ok_or(Errno::INVAL)?);
                 }
             }

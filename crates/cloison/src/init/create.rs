@@ -85,7 +85,9 @@ fn failure(error: &Error, step: Option<&Step<Action>>) -> Failure {
         (_, Some(step)) => {
             let at = match &step.action {
                 Action::Mount(mount) => {
-                    format!("error mounting {:?} to rootfs at {:?}: ", mount.source.name(), mount.destination)
+                    let (source, destination) = (mount.source.name(), mount.destination.as_os_str());
+                    let [source, destination] = [source, destination].map(std::ffi::OsStr::to_string_lossy);
+                    format!("error mounting {source:?} to rootfs at {destination:?}: ")
                 }
                 _ => String::new(),
             };

@@ -94,7 +94,7 @@ impl Program {
 
     /// The step that loads the filter, before the rights are taken away or after.
     fn filters(&self) -> (Option<LaunchStep>, Option<LaunchStep>) {
-        let step = self.seccomp.as_ref().map(Filter::step);
+        let step = self.seccomp.as_ref().map(|filter| filter.step(self.seen_waiting));
         if self.no_new_privileges { (None, step) } else { (step, None) }
     }
 
@@ -220,7 +220,10 @@ impl fmt::Display for Program {
             }
         }
         if self.seen_waiting {
-            writeln!(f, "  to be joined by the caller's commands while it waits for start  [runtime]")?;
+            writeln!(
+                f,
+                "  to be joined by the caller's commands while it waits for start, and its filter's listener taken  [runtime]"
+            )?;
         }
         for (resource, limit) in &self.limits {
             let [soft, hard] = [limit.current, limit.maximum]

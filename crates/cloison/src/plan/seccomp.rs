@@ -101,9 +101,9 @@ impl Filter {
         })
     }
 
-    /// The step that loads it.
-    pub(super) fn step(&self) -> LaunchStep {
-        let listener = self.listener.as_ref().map(|_| Handover { hear: LISTENING });
+    /// The step that loads it, and whether the process may be looked into by its user's commands while its listener is taken.
+    pub(super) fn step(&self, be_seen: bool) -> LaunchStep {
+        let listener = self.listener.as_ref().map(|_| Handover { hear: LISTENING, be_seen });
         LaunchStep::Seccomp { filter: self.program.clone(), flags: self.flags, listener }
     }
 }

@@ -73,8 +73,8 @@ impl Container {
     pub fn mark_created(&self) -> Result<OwnedFd, Error> {
         // Open for both, a FIFO does not wait for its other end (fifo(7)).
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        match mknodat(self.as_fd(), CREATED, FileType::Fifo, mode, 0) {
+        let ours_alone = Mode::RUSR | Mode::WUSR;
+        match mknodat(self.as_fd(), CREATED, FileType::Fifo, ours_alone, 0) {
             // Of a creation that was interrupted.
             Err(Errno::EXIST) => Ok(()),
             made => made,

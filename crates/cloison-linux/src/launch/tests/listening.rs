@@ -19,7 +19,11 @@ fn telling_of(number: libc::c_long) -> LaunchStep {
         instruction(0x06, 0, 0, 0x7fc0_0000),
         instruction(0x06, 0, 0, 0x7fff_0000),
     ];
-    LaunchStep::Seccomp { filter, flags: NEW_LISTENER, listener: Some(Handover { hear: TAKEN }) }
+    LaunchStep::Seccomp {
+        filter,
+        flags: NEW_LISTENER,
+        listener: Some(Handover { hear: TAKEN, be_seen: false }),
+    }
 }
 
 /// A child that hands a listener over and then runs a shell, and the listener.
