@@ -260,6 +260,21 @@ fn a_procfs_of_other_processes_is_not_bound() {
 }
 
 #[test]
+fn sysctls_are_set_where_the_users_container_is_in_the_pid_namespace_of_the_host() {
+    only_for!(Cloison, "others cannot mount /proc there");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let key = "net.ipv4.ip_unprivileged_port_start";
+    let bundle = user
+        .root_only("cat /proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .without_namespace("pid")
+        .set("/linux/sysctl", json!({key: "77"}));
+    let before = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    assert_eq!(user.run(&bundle).line(), "77");
+    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap(), before);
+}
+
+#[test]
 fn clocks_are_set_off_in_a_time_namespace_of_the_users() {
     runc_lacks!("1.2: time namespaces");
     skip_unless!(fs::exists("/proc/self/ns/time").unwrap(), "needs time namespaces (CONFIG_TIME_NS)");

@@ -215,8 +215,8 @@ pub(super) const GUARDS: &[Guard] = &[
         without: &[
             Change {
                 file: CREATE,
-                old: "none.insert(security::private_procfs(self.kernel)?)",
-                new: "none.insert(root(self.root.as_ref())?.open(\"/proc\".as_ref(), OFlags::PATH).doing(|| \"/proc\")?)",
+                old: "(made, _) => Ok(none.insert(made?)),",
+                new: "_ => Ok(none.insert(root(self.root.as_ref())?.open(\"/proc\".as_ref(), OFlags::PATH).doing(|| \"/proc\")?)),",
             },
             Change {
                 file: FILE,
@@ -230,7 +230,7 @@ pub(super) const GUARDS: &[Guard] = &[
         hole: "CVE-2019-16884, CVE-2023-28642, CVE-2025-52881: a label is written below whatever is at /proc",
         without: &[Change {
             file: CREATE,
-            old: "let procfs = self.attributes.as_ref();",
+            old: "let procfs = self.host_procfs.as_ref();",
             new: "let found = self.kernel.open(\"/proc\".as_ref(), OFlags::PATH, Mode::empty()).ok();
                 let procfs = found.as_ref();",
         }],

@@ -158,7 +158,16 @@ fn containerd(text: Option<&str>, program: &Path) -> Result<Option<Edited>> {
 
 /// A file of its own, whose name nobody else uses (containers.conf(5)).
 fn podman(text: Option<&str>, program: &Path) -> Result<Option<Edited>> {
-    let file = format!("[engine.runtimes]\ncloison = [{}]\n", quoted(program)?);
+    // Each list takes the place of Podman's own.
+    let file = format!(
+        "[engine]\n\
+         runtime_supports_json = [\"cloison\", \"crun\", \"runc\", \"kata\", \"runsc\", \"youki\", \"krun\"]\n\
+         runtime_supports_nocgroup = [\"cloison\", \"crun\", \"krun\"]\n\
+         \n\
+         [engine.runtimes]\n\
+         cloison = [{}]\n",
+        quoted(program)?
+    );
     Ok(if text.is_some() { None } else { Some(Edited::whole(file)) })
 }
 

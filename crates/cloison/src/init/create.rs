@@ -114,8 +114,8 @@ struct Init<'a> {
     devices: device::Directory,
     /// Mounts that are made read-only when all is in place.
     late_read_only: Vec<Rc<OwnedFd>>,
-    /// The host's procfs, for our own attributes in it.
-    attributes: Option<OwnedFd>,
+    /// The host's procfs, for our own attributes in it, and for sysctls where we may mount none.
+    host_procfs: Option<OwnedFd>,
     /// Our own procfs, made when it is first needed in the final PID namespace.
     procfs: Option<OwnedFd>,
     home: Option<CString>,
@@ -139,7 +139,7 @@ impl<'a> Init<'a> {
             mounts: 0,
             devices: device::Directory::default(),
             late_read_only: Vec::new(),
-            attributes: None,
+            host_procfs: None,
             procfs: None,
             home: None,
             candidates: Vec::new(),
@@ -169,7 +169,7 @@ impl<'a> Init<'a> {
             Action::SessionKeyring(name, permissions) => {
                 security::session_keyring(kernel, name, *permissions)
             }
-            Action::KeepAttributes => self.keep_attributes(),
+            Action::KeepAttributes | Action::KeepProcfs => self.keep_procfs(&step.action),
             Action::KeyLabel(_) | Action::ExecLabel(_) => self.label(&step.action),
             Action::LoopbackUp => kernel.loopback_up().doing(|| "bringing the loopback interface up"),
 
@@ -275,7 +275,7 @@ impl<'a> Init<'a> {
 
     /// Marks what comes: keys, or the program.
     fn label(&self, action: &Action) -> Result<(), Error> {
-        let procfs = self.attributes.as_ref();
+        let procfs = self.host_procfs.as_ref();
         let procfs =
             procfs.ok_or_else(|| Error::Refused("the plan keeps no way to the attributes".to_owned()))?;
         match action {
@@ -285,16 +285,25 @@ impl<'a> Init<'a> {
         }
     }
 
-    /// Our own procfs.
+    /// Our own procfs; or the host's, where the PID namespace belongs to a user namespace in which we have no rights. It was opened before anything of the
+    /// container's could be in its place, and sysctls of a namespace are the same in each procfs: they are the caller's.
     fn procfs(&mut self) -> Result<&OwnedFd, Error> {
         match &mut self.procfs {
             Some(procfs) => Ok(procfs),
-            none => Ok(none.insert(security::private_procfs(self.kernel)?)),
+            none => match (security::private_procfs(self.kernel), &self.host_procfs) {
+                (Err(error), Some(host)) if error.errno() == Some(Errno::PERM) => Ok(host),
+                (made, _) => Ok(none.insert(made?)),
+            },
         }
     }
 
-    fn keep_attributes(&mut self) -> Result<(), Error> {
-        self.attributes = Some(security::host_procfs(self.kernel)?);
+    /// For sysctls it is only needed if we may not mount one.
+    fn keep_procfs(&mut self, action: &Action) -> Result<(), Error> {
+        match (security::host_procfs(self.kernel), action) {
+            (Ok(procfs), _) => self.host_procfs = Some(procfs),
+            (Err(error), Action::KeepProcfs) => log::debug!("the host's procfs is not kept: {error}"),
+            (Err(error), _) => return Err(error),
+        }
         Ok(())
     }
 

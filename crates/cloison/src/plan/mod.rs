@@ -327,6 +327,11 @@ fn container_side(
 ) -> Steps<Action> {
     let mut steps = Steps(Vec::with_capacity(64));
     labels::prepare(spec, facts.modules, &mut steps);
+    // A PID namespace that is not new may be another user namespace's, or the runtime may be in one.
+    let is_kept = steps.0.iter().any(|step| matches!(step.action, Action::KeepAttributes));
+    if !spec.linux.sysctl.is_empty() && !namespaces.new.contains(NamespaceFlags::PID) && !is_kept {
+        steps.push(Action::KeepProcfs, "/linux/sysctl");
+    }
     enter_namespaces(spec, options, facts, namespaces, &mut steps);
     if options.takes_streams && !spec.process.terminal {
         steps.push(Action::TakeStreams, "runtime");

@@ -69,6 +69,8 @@ pub enum Action {
     TakeStreams,
     /// Keeps the way to the process's own attributes of security modules, through the host's procfs.
     KeepAttributes,
+    /// Keeps the host's procfs, for sysctls where the container's user namespace may mount none of the PID namespace.
+    KeepProcfs,
     /// What keys are marked with that the process makes, until its `execve`.
     KeyLabel(String),
     /// What the program is confined by.
@@ -197,6 +199,7 @@ impl fmt::Display for Action {
             Self::NewSession => f.write_str("new session"),
             Self::TakeStreams => f.write_str("take the standard streams from the monitor"),
             Self::KeepAttributes => f.write_str("keep the way to the process's attributes"),
+            Self::KeepProcfs => f.write_str("keep the host's procfs for sysctls"),
             Self::KeyLabel(label) => write!(f, "mark keys with {label}"),
             Self::ExecLabel(label) => write!(f, "confine the program by {label}"),
             Self::SessionKeyring(name, _) => write!(f, "new session keyring {}", name.to_string_lossy()),

@@ -121,6 +121,19 @@ fn without_what_is_optional_the_steps_for_it_are_not_there() {
 }
 
 #[test]
+fn the_hosts_procfs_is_kept_for_sysctls_where_ours_may_not_be_allowed() {
+    let mut spec = example();
+    spec.linux.sysctl = [("net.core.somaxconn".to_owned(), "256".to_owned())].into();
+    let is_kept =
+        |spec: &Spec| container(&plan(spec)).iter().any(|line| line.contains("keep the host's procfs"));
+    assert!(!is_kept(&spec), "a PID namespace of its own");
+    leave_out(&mut spec, NamespaceType::Pid);
+    assert!(is_kept(&spec));
+    spec.linux.sysctl.clear();
+    assert!(!is_kept(&spec), "there is nothing to write");
+}
+
+#[test]
 fn names_and_sysctls_are_set_after_the_root_and_before_they_are_locked() {
     let mut spec = example();
     spec.domainname = Some("example.org".into());
