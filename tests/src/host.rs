@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// How the cgroup hierarchies are mounted on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +38,14 @@ pub fn has_systemd() -> bool {
 
 /// Whether we run as root, outside any user namespace that maps less than everything.
 pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    rustix::process::geteuid().is_root() && crate::caller::ordinary().is_none()
 }
 
-/// Whether this process has a capability, by its number in `linux/capability.h`.
+/// Whether who calls the runtime has a capability, by its number in `linux/capability.h`.
 pub fn has_capability(number: u32) -> bool {
+    if crate::caller::ordinary().is_some() {
+        return false;
+    }
     let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let effective =
         status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("the kernel tells CapEff");
@@ -89,14 +93,21 @@ pub fn cgroup_of(pid: u32, controller: &str) -> Option<PathBuf> {
     Some(mount.join(path.trim_start_matches('/')))
 }
 
+/// Whether who calls the runtime can map the ids of a mount.
+pub fn has_idmapped_mounts() -> bool {
+    is_root() && kernel() >= (5, 12)
+}
+
 /// Whether a program of this name is where the tests look for programs.
 pub fn has_program(name: &str) -> bool {
     crate::sandbox::PATH.split(':').any(|directory| Path::new(directory).join(name).is_file())
 }
 
-/// Whether CRIU is there and knows this kernel.
+/// Whether CRIU is there, knows this kernel, and may be used by who calls the runtime.
 pub fn criu_works() -> bool {
-    use std::process::{Command, Stdio};
+    if crate::caller::ordinary().is_some() {
+        return false;
+    }
     let check = Command::new("criu")
         .arg("check")
         .stdin(Stdio::null())

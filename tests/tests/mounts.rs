@@ -343,6 +343,10 @@ fn an_unknown_root_propagation_is_refused() {
 
 #[test]
 fn idmapped_mounts_show_mapped_owners() {
+    skip_unless!(
+        host::has_idmapped_mounts(),
+        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
+    );
     runc_lacks!("1.2: idmapped mounts");
     let sandbox = Sandbox::new();
     let volume = sandbox.directory("volume");
@@ -362,6 +366,10 @@ fn idmapped_mounts_show_mapped_owners() {
 
 #[test]
 fn idmapped_mounts_in_a_user_namespace_show_the_hosts_owner_as_ours() {
+    skip_unless!(
+        host::has_idmapped_mounts(),
+        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
+    );
     runc_lacks!("1.2: idmapped mounts");
     let sandbox = Sandbox::new();
     let volume = sandbox.directory("volume");
@@ -414,6 +422,10 @@ fn a_bind_source_may_be_what_was_mounted_in_the_container_before() {
 
 #[test]
 fn an_idmapped_source_may_be_what_was_mounted_in_the_container_before() {
+    skip_unless!(
+        host::has_idmapped_mounts(),
+        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
+    );
     runc_lacks!("1.2: idmapped mounts");
     let sandbox = Sandbox::new();
     let mappings = json!([{"containerID": 0, "hostID": 1000, "size": 1000}]);
@@ -423,6 +435,10 @@ fn an_idmapped_source_may_be_what_was_mounted_in_the_container_before() {
 
 #[test]
 fn an_idmapped_source_may_be_what_was_mounted_in_a_container_with_a_user_namespace_before() {
+    skip_unless!(
+        host::has_idmapped_mounts(),
+        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
+    );
     runc_lacks!("1.2: idmapped mounts");
     let sandbox = Sandbox::new();
     let mappings = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);

@@ -190,6 +190,9 @@ pub trait Kernel {
     -> Result<OwnedFd>;
     /// `mount_setattr(2)` (Linux 5.12) of the mount `fd` refers to, with all below it if `recursive`.
     fn mount_setattr(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()>;
+    /// The same by mount(2), for kernels that lack it, and only for a mount that is attached: see
+    /// [`remount_attributes`](crate::remount::remount_attributes).
+    fn remount_attributes(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()>;
     /// `mount(2)` of a file system onto `/proc/self/fd/<target>`: for what the newer calls cannot express.
     fn mount(
         &self,

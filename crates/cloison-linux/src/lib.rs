@@ -37,6 +37,7 @@
 //! | [`socket`] | messages with descriptors, sockets in a directory |
 //! | [`schedule`] | CPU, I/O and memory placement |
 //! | [`keyring`] | the session keyring |
+//! | [`remount`] | what `mount_setattr(2)` does, on kernels that lack it |
 //! | [`network`] | the loopback interface, and devices that are moved into a container |
 //! | [`landlock`] | rights on files and ports that a process gives up |
 //! | [`bpf`] | programs that decide which devices a cgroup may use |
@@ -70,6 +71,7 @@ pub mod namespace;
 pub mod network;
 pub mod process;
 mod raw;
+pub mod remount;
 pub mod schedule;
 pub mod sealed;
 pub mod seccomp;

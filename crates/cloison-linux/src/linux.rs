@@ -293,6 +293,10 @@ impl Kernel for Linux {
         mount::mount_setattr(fd, recursive, attr)
     }
 
+    fn remount_attributes(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()> {
+        crate::remount::remount_attributes(fd, recursive, attr)
+    }
+
     fn mount(
         &self,
         source: &str,

@@ -106,6 +106,66 @@ fn detached_mount_is_attached_changed_and_entered() {
 }
 
 #[test]
+fn attributes_are_changed_without_mount_setattr() {
+    inside(NamespaceFlags::MOUNT, || {
+        let mount = tmpfs(MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+        let root = mount.as_fd();
+        let mode = Mode::from_raw_mode(0o755);
+        at("mkdirat", Linux.mkdirat(root, Path::new("in side"), mode))?;
+        let read_only = MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        let detached = Linux.remount_attributes(root, false, &read_only);
+        check(detached == Err(Errno::INVAL), "a detached mount is refused")?;
+        let target = at("open", Linux.open(Path::new("/mnt"), OFlags::PATH, Mode::empty()))?;
+        at("move_mount", Linux.move_mount(root, target.as_fd()))?;
+        let inner = tmpfs(MountAttrFlags::empty())?;
+        let place = at("open", Linux.open_in_root(root, Path::new("in side"), OFlags::PATH, Mode::empty()))?;
+        at("move_mount", Linux.move_mount(inner.as_fd(), place.as_fd()))?;
+
+        let writable = |fd, name: &str| Linux.mkdirat(fd, Path::new(name), mode);
+        at("remount", Linux.remount_attributes(root, false, &read_only))?;
+        check(writable(root, "x") == Err(Errno::ROFS), "it is read-only")?;
+        check(writable(inner.as_fd(), "x").is_ok(), "what is below it is not")?;
+        let options = |point: &str| {
+            let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+            let line = table.lines().find(|line| line.split(' ').nth(4) == Some(point)).unwrap().to_owned();
+            line.split(' ').nth(5).unwrap().to_owned()
+        };
+        check(options("/mnt") == "ro,nosuid,relatime", &options("/mnt"))?;
+        at("remount", Linux.remount_attributes(root, true, &read_only))?;
+        check(writable(inner.as_fd(), "y") == Err(Errno::ROFS), "what is below it is, too")?;
+        let noatime = MountAttr {
+            set: MountAttrFlags::MOUNT_ATTR_NOATIME,
+            clear: MountAttrFlags::MOUNT_ATTR_RDONLY,
+            propagation: Some(MountPropagationFlags::SHARED),
+            ..MountAttr::default()
+        };
+        at("remount", Linux.remount_attributes(root, true, &noatime))?;
+        check(writable(inner.as_fd(), "y").is_ok(), "no longer")?;
+        check(options("/mnt") == "rw,nosuid,noatime", &options("/mnt"))?;
+        check(options(r"/mnt/in\040side") == "rw,noatime", &options(r"/mnt/in\040side"))?;
+
+        // A file, whose mount has no directory to stand in.
+        let create = OFlags::CREATE | OFlags::RDWR;
+        let file = at("file", Linux.open(Path::new("/mnt/file"), create, mode))?;
+        let tree = at("open_tree", Linux.open_tree(file.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE))?;
+        at("move_mount", Linux.move_mount(tree.as_fd(), file.as_fd()))?;
+        let here = at("getcwd", Linux.getcwd())?;
+        at("remount", Linux.remount_attributes(tree.as_fd(), false, &read_only))?;
+        check(at("getcwd", Linux.getcwd())? == here, "the working directory is what it was")?;
+        check(
+            Linux.open(Path::new("/mnt/file"), OFlags::RDWR, mode).err() == Some(Errno::ROFS),
+            "the file is read-only",
+        )?;
+
+        let cover = tmpfs(MountAttrFlags::empty())?;
+        let place = at("open", Linux.open(Path::new("/mnt/in side"), OFlags::PATH, Mode::empty()))?;
+        at("move_mount", Linux.move_mount(cover.as_fd(), place.as_fd()))?;
+        let covered = Linux.remount_attributes(root, true, &read_only);
+        check(covered == Err(Errno::BUSY), "a mount that nobody can reach is told of")
+    });
+}
+
+#[test]
 fn old_calls_mount_and_remount_by_descriptor() {
     inside(NamespaceFlags::MOUNT, || {
         drop(tmpfs(MountAttrFlags::empty())?);

@@ -402,6 +402,14 @@ impl Kernel for Fake {
         Ok(())
     }
 
+    fn remount_attributes(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()> {
+        let reach = if recursive { "recursive" } else { "alone" };
+        let propagation = attr.propagation.map_or_else(|| "same propagation".to_owned(), names);
+        let (set, clear) = (format!("+{}", names(attr.set)), format!("-{}", names(attr.clear)));
+        asked!(self, "remount_attributes", self.name(fd), reach, set, clear, propagation);
+        Ok(())
+    }
+
     fn mount(
         &self,
         source: &str,

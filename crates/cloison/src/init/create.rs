@@ -10,7 +10,7 @@ use cloison_linux::{Errno, Kernel, Mode, OFlags, namespace::NamespaceFlags};
 use super::channel::{Failure, FromInit, ToInit};
 use super::error::{Doing, Error};
 use super::exec::{self, Container};
-use super::rootfs::{Root, console, device, hide, mount, pivot};
+use super::rootfs::{Root, attributes, console, device, hide, mount, pivot};
 use super::{landlock, program, security};
 use crate::hook::{self, Place};
 use crate::plan::action::{Action, MountStep, Step};
@@ -216,9 +216,9 @@ impl<'a> Init<'a> {
             }
 
             Action::LateReadOnly => self.late_read_only.iter().try_for_each(|mount| {
-                mount::make_read_only(kernel, mount.as_fd()).doing(|| "making a mount read-only")
+                attributes::make_read_only(kernel, mount.as_fd()).doing(|| "making a mount read-only")
             }),
-            Action::ReadOnlyRoot => mount::make_read_only(kernel, root(self.root.as_ref())?.fd())
+            Action::ReadOnlyRoot => attributes::make_read_only(kernel, root(self.root.as_ref())?.fd())
                 .doing(|| "making the root read-only"),
             Action::Umask(mask) => {
                 kernel.umask(*mask);

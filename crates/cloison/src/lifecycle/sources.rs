@@ -27,7 +27,9 @@ pub(super) fn open(kernel: &dyn Kernel, source: &BindSource, origin: &Origin) ->
     let why = why(&tree);
     let tree = tree.doing(format!("{}{why}", doing()))?;
     let slave = MountAttr { propagation: Some(MountPropagationFlags::DOWNSTREAM), ..MountAttr::default() };
-    kernel.mount_setattr(tree.as_fd(), source.recursive, &slave).doing(doing())?;
+    let done = kernel.mount_setattr(tree.as_fd(), source.recursive, &slave);
+    let reason = self::why(&done);
+    done.doing(format!("{}{reason}", doing()))?;
     map(kernel, tree.as_fd(), source, origin)?;
     Ok(tree)
 }
@@ -64,6 +66,7 @@ fn why<T>(done: &Result<T, Errno>) -> &'static str {
         Err(Errno::PERM) => {
             ", and who maps ids needs CAP_SYS_ADMIN over that file system, as root has it and an ordinary user has not"
         }
+        Err(Errno::NOSYS) => ", and ids are mapped since Linux 5.12 only",
         _ => "",
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cloison_linux::{Errno, FsMountFlags, Kernel, MountAttrFlags, OpenTreeFlags};
 
-use super::mount::make_read_only;
+use super::attributes::Changes;
 use super::{Root, device, is_directory};
 use crate::init::error::{Doing, Error};
 use crate::plan::action::Masks;
@@ -19,8 +19,9 @@ pub(crate) fn read_only(kernel: &dyn Kernel, root: &Root<'_>, path: &Path) -> Re
     };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE;
     let tree = kernel.open_tree(target.as_fd(), flags).doing(doing)?;
-    make_read_only(kernel, tree.as_fd()).doing(doing)?;
-    kernel.move_mount(tree.as_fd(), target.as_fd()).doing(doing)
+    let mut changes = Changes::default();
+    changes.read_only(path);
+    changes.set_and_attach(kernel, tree.as_fd(), target.as_fd(), path)
 }
 
 /// Hides paths: a file behind the null device, a directory behind an empty read-only tmpfs, which all directories share, since each

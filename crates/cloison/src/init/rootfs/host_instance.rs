@@ -3,22 +3,16 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use cloison_linux::{Errno, Kernel, Mode, MountAttrFlags, OFlags, OpenTreeFlags};
+use cloison_linux::{Errno, Kernel, Mode, OFlags, OpenTreeFlags};
 
-use super::mount::{INHERITED, set_attributes};
 use super::{hide, is_directory, mountinfo};
 use crate::init::error::{Doing, Error};
-use crate::plan::mount_options::Attributes;
 
-/// A detached copy of the host's mounts at a path, with restrictions on all of them. The root of a user namespace may not uncover what they
-/// cover, and gets all or nothing.
-pub(super) fn copy(kernel: &dyn Kernel, path: &Path, attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
+/// A detached copy of the host's mounts at a path. The root of a user namespace may not uncover what they cover, and gets all or nothing.
+pub(super) fn copy(kernel: &dyn Kernel, path: &Path) -> Result<OwnedFd, Errno> {
     let source = kernel.open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE;
-    let tree = kernel.open_tree(source.as_fd(), flags)?;
-    let restrictions = Attributes { set: attributes & INHERITED, clear: MountAttrFlags::empty() };
-    set_attributes(kernel, tree.as_fd(), restrictions, true)?;
-    Ok(tree)
+    kernel.open_tree(source.as_fd(), flags)
 }
 
 /// Covers the directories at which something is mounted in the host's file system at `path`, of which `copy` is the attached copy: in a new

@@ -13,6 +13,7 @@ use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, Stat};
 
 use crate::init::error::{Doing, Error};
 
+pub(crate) mod attributes;
 pub(crate) mod console;
 pub(crate) mod copy_up;
 pub(crate) mod device;

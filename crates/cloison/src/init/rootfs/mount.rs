@@ -4,16 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use cloison_linux::mount::MountAttr;
-use cloison_linux::{
-    Errno, FsMountFlags, Kernel, Mode, MountAttrFlags, MountFlags, MountPropagationFlags, OFlags,
-    OpenTreeFlags,
-};
+use cloison_linux::{Errno, FsMountFlags, Kernel, Mode, MountAttrFlags, MountFlags, OFlags, OpenTreeFlags};
 
-use super::{Root, attach, copy_up, host_instance, is_directory, is_procfs};
+use super::attributes::{Changes, propagate};
+use super::{Root, attributes, copy_up, host_instance, is_directory, is_procfs};
 use crate::init::error::{Doing, Error};
 use crate::plan::action::{MountSource, MountStep};
-use crate::plan::mount_options::{Attributes, MountOptions};
+use crate::plan::mount_options::MountOptions;
 
 const PROC_ROOT_INODE: u64 = 1;
 
@@ -38,13 +35,6 @@ const ALLOWED_IN_PROC: [&str; 10] = [
     "/proc/uptime",
 ];
 
-/// The attributes that a bind mount takes over from its source if nothing is said.
-pub(super) const INHERITED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
-    .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
-    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
-    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC)
-    .union(MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW);
-
 /// Mounts one entry of `/mounts`. `prepared` is the detached, idmapped mount of the host's side, `reached` the source as it was opened
 /// before the init became root of a user namespace.
 ///
@@ -68,14 +58,17 @@ pub(crate) fn mount(
     };
     let target = Target::find(kernel, root, step, bind.as_ref())?;
     let mut is_the_hosts = false;
+    let mut changes = Changes::default();
     let tree = match (&step.source, bind) {
-        (MountSource::Bind(source), Some(bind)) => bind_tree(kernel, source, &bind, &step.options)?,
+        (MountSource::Bind(source), Some(bind)) => {
+            bind_tree(kernel, source, &bind, &step.options, &mut changes)?
+        }
         (MountSource::FileSystem { fs_type, source }, _) => {
             let options = with_mode_of(&target, fs_type, &step.options);
             if needs_mount_2(&options) {
                 return mount_2(kernel, root, step, &target, fs_type, source, &options);
             }
-            match (file_system(kernel, step, fs_type, source, &options), &step.or_bind) {
+            match (file_system(kernel, step, fs_type, source, &options, &mut changes), &step.or_bind) {
                 (Err(error), Some(path)) if error.errno() == Some(Errno::PERM) => {
                     let mut attributes = options.attributes.set;
                     if step.host_stays_as_it_is() {
@@ -83,9 +76,10 @@ pub(crate) fn mount(
                     }
                     let how = if step.host_stays_as_it_is() { ", read-only" } else { "" };
                     log::warn!("{error}: the host's {} is bound instead{how}", path.display());
+                    changes.restrict(attributes, path);
                     // Where that is not there, the first error says more.
                     is_the_hosts = true;
-                    host_instance::copy(kernel, path, attributes).map_err(|_| error)?
+                    host_instance::copy(kernel, path).map_err(|_| error)?
                 }
                 (made, _) => made?,
             }
@@ -97,11 +91,9 @@ pub(crate) fn mount(
     if step.options.copy_up && target.existed {
         copy_up::copy_up(kernel, root, &step.destination, tree.as_fd())?;
     }
-    // They may make it read-only.
-    set_attributes(kernel, tree.as_fd(), step.options.recursive, true)
-        .doing(|| format!("setting the recursive attributes of {}", step.destination.display()))?;
-    attach(kernel, tree.as_fd(), target.fd.as_fd())
-        .doing(|| format!("attaching the mount to {} in the root file system", step.destination.display()))?;
+    // Not earlier: they may make it read-only.
+    changes.all_below(step.options.recursive, &step.destination);
+    changes.set_and_attach(kernel, tree.as_fd(), target.fd.as_fd(), &step.destination)?;
     propagate(kernel, tree.as_fd(), &step.options.propagation, &step.destination)?;
     if let Some(path) = step.or_bind.as_ref().filter(|_| is_the_hosts && step.host_stays_as_it_is()) {
         host_instance::cover(kernel, tree.as_fd(), path)?;
@@ -286,12 +278,13 @@ fn bind_source<'p>(
     Ok(source)
 }
 
-/// A detached copy of the source's mount, with the attributes that were asked for.
+/// A detached copy of the source's mount; the attributes that were asked for are changes to come.
 fn bind_tree(
     kernel: &dyn Kernel,
     path: &Path,
     source: &BindSource<'_>,
     options: &MountOptions,
+    changes: &mut Changes,
 ) -> Result<OwnedFd, Error> {
     if let Some(option) = options.data.first() {
         return Err(Error::Refused(format!(
@@ -308,37 +301,9 @@ fn bind_tree(
         Opened::Here(_) | Opened::Earlier(_) => cloned(kernel, source.fd(), options).doing(doing)?,
     };
     if !options.attributes.is_empty() {
-        bind_attributes(kernel, tree.as_fd(), options.of_bind())
-            .doing(|| format!("setting the attributes of the bind mount of {}", path.display()))?;
+        changes.of_bind(options.of_bind(), path);
     }
     Ok(tree)
-}
-
-/// As soon as one attribute is asked for, the mount has those and no others, like a bind remount of mount(8). Attributes that a
-/// user namespace may not take away from its parent's mount stay, unless they were to be cleared by name. (`MOUNT_ATTR_NOSYMFOLLOW` is
-/// none of those, `mount_namespaces(7)`.)
-fn bind_attributes(kernel: &dyn Kernel, tree: BorrowedFd<'_>, asked: Attributes) -> Result<(), Errno> {
-    let exact = Attributes { set: asked.set, clear: asked.clear | (INHERITED - asked.set) };
-    match set_attributes(kernel, tree, exact, false) {
-        Err(Errno::PERM) => {
-            let unlocked = asked.clear | (MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW - asked.set);
-            set_attributes(kernel, tree, Attributes { set: asked.set, clear: unlocked }, false)
-        }
-        done => done,
-    }
-}
-
-pub(super) fn set_attributes(
-    kernel: &dyn Kernel,
-    mount: BorrowedFd<'_>,
-    attributes: Attributes,
-    recursive: bool,
-) -> Result<(), Errno> {
-    if attributes.is_empty() {
-        return Ok(());
-    }
-    let attr = MountAttr { set: attributes.set, clear: attributes.clear, ..MountAttr::default() };
-    kernel.mount_setattr(mount, recursive, &attr)
 }
 
 /// A new instance of a file system, detached.
@@ -348,6 +313,7 @@ fn file_system(
     fs_type: &str,
     source: &str,
     options: &MountOptions,
+    changes: &mut Changes,
 ) -> Result<OwnedFd, Error> {
     let doing = || format!("mounting a file system of type {fs_type:?} on {}", step.destination.display());
     let context = kernel.fsopen(fs_type).doing(doing)?;
@@ -356,7 +322,15 @@ fn file_system(
         errno,
         log: kernel.fs_log(context.as_fd()),
     })?;
-    let made = kernel.fsmount(context.as_fd(), FsMountFlags::empty(), options.attributes.set);
+    let fsmounted = |attributes| kernel.fsmount(context.as_fd(), FsMountFlags::empty(), attributes);
+    let made = match fsmounted(options.attributes.set) {
+        // fsmount(2) knows this one since Linux 5.14, mount(2) since 5.10.
+        Err(Errno::INVAL) if options.attributes.set.contains(MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW) => {
+            changes.no_symlinks(&step.destination);
+            fsmounted(options.attributes.set - MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW)
+        }
+        made => made,
+    };
     let mount = match made {
         Err(errno @ Errno::PERM) if matches!(fs_type, "proc" | "sysfs") => {
             return Err(Error::Call { doing: format!("{} ({COVERED})", doing()), errno });
@@ -446,7 +420,7 @@ fn mount_2(
     kernel.mount(source, target.fd.as_fd(), fs_type, flags, &joined(&options.data)).doing(doing)?;
     // mount(2) gives no descriptor: what is on top of the target now is opened by its path, below the root.
     let mount = root.open(path, OFlags::PATH).doing(doing)?;
-    set_attributes(kernel, mount.as_fd(), step.options.recursive, true).doing(doing)?;
+    attributes::set_all(kernel, mount.as_fd(), step.options.recursive).doing(doing)?;
     propagate(kernel, mount.as_fd(), &step.options.propagation, path)?;
     // Nor is it sure to be ours.
     Ok(Mounted::of(step, mount, false))
@@ -460,7 +434,7 @@ fn remount(kernel: &dyn Kernel, root: &Root<'_>, step: &MountStep) -> Result<(),
     let mut flags = step.options.legacy_flags();
     flags.set(MountFlags::BIND, step.options.bind.is_some());
     kernel.remount(target.as_fd(), flags, &step.options.data.join(",")).doing(doing)?;
-    set_attributes(kernel, target.as_fd(), step.options.recursive, true).doing(doing)?;
+    attributes::set_all(kernel, target.as_fd(), step.options.recursive).doing(doing)?;
     propagate(kernel, target.as_fd(), &step.options.propagation, path)
 }
 
@@ -469,32 +443,6 @@ fn propagate_only(root: &Root<'_>, step: &MountStep, kernel: &dyn Kernel) -> Res
     let path = step.destination.as_path();
     let mount = root.open(path, OFlags::PATH).doing(|| format!("opening the mount {}", path.display()))?;
     propagate(kernel, mount.as_fd(), &step.options.propagation, path)
-}
-
-/// After the mount is attached, since attaching below a shared mount would share it again.
-fn propagate(
-    kernel: &dyn Kernel,
-    mount: BorrowedFd<'_>,
-    changes: &[MountPropagationFlags],
-    path: &Path,
-) -> Result<(), Error> {
-    for change in changes {
-        let recursive = change.contains(MountPropagationFlags::REC);
-        let propagation = Some(*change - MountPropagationFlags::REC);
-        kernel
-            .mount_setattr(mount, recursive, &MountAttr { propagation, ..MountAttr::default() })
-            .doing(|| format!("changing the propagation of {}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// Makes a mount read-only, whatever else it is.
-pub(crate) fn make_read_only(kernel: &dyn Kernel, mount: BorrowedFd<'_>) -> Result<(), Errno> {
-    kernel.mount_setattr(
-        mount,
-        false,
-        &MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() },
-    )
 }
 
 /// Options as mount(2) takes them. A label may have commas, which only quotes keep in it.

@@ -102,6 +102,11 @@ fn a_read_only_path_is_bound_onto_itself_before_it_is_seen() {
         ]
     );
     let kernel = Fake::new();
+    kernel.fail_on("mount_setattr", Errno::NOSYS);
+    hide::read_only(&kernel, &Root::new(&kernel, kernel.descriptor("root")), Path::new("/proc/sys")).unwrap();
+    let last = "remount_attributes(tree of root/proc/sys, alone, +RDONLY, -0, same propagation)";
+    assert_eq!(kernel.calls().last().unwrap(), last, "before Linux 5.12, on the mount that is attached");
+    let kernel = Fake::new();
     kernel.fail_at(0, Errno::NOENT);
     hide::read_only(&kernel, &Root::new(&kernel, kernel.descriptor("root")), Path::new("/gone")).unwrap();
     assert_eq!(kernel.calls().len(), 1);

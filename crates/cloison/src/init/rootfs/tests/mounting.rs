@@ -69,6 +69,38 @@ fn a_file_system_is_made_detached_and_moved_onto_a_descriptor() {
     );
 }
 
+/// Before Linux 5.12.
+#[test]
+fn without_mount_setattr_a_mount_is_attached_first_and_then_gets_all_that_it_should() {
+    let kernel = Fake::new();
+    kernel.fail_on("mount_setattr", Errno::NOSYS);
+    mount(&kernel, &bind("/mnt", &["ro", "nodev", "rnosuid", "rslave"])).unwrap();
+    let calls = kernel.calls();
+    let begun = calls.iter().position(|call| call.starts_with("move_mount")).unwrap();
+    let made: Vec<&str> =
+        calls[begun..].iter().map(String::as_str).filter(|call| !call.starts_with("mount_setattr")).collect();
+    assert_eq!(
+        made,
+        [
+            "move_mount(tree of /data, root/mnt)",
+            "remount_attributes(tree of /data, alone, +RDONLY|NODEV, -NOSUID|NOEXEC|NOSYMFOLLOW, same propagation)",
+            "remount_attributes(tree of /data, recursive, +NOSUID, -0, same propagation)",
+            "remount_attributes(tree of /data, recursive, +0, -0, DOWNSTREAM)",
+        ]
+    );
+}
+
+/// Before Linux 5.14 `mount_setattr(2)` does not know it, nor does `fsmount(2)`.
+#[test]
+fn what_newer_calls_do_not_know_is_asked_of_the_older_one() {
+    let kernel = Fake::new();
+    kernel.fail_on("mount_setattr", Errno::INVAL);
+    kernel.fail_on("fsmount(tmpfs, 0, NOSUID|NOSYMFOLLOW)", Errno::INVAL);
+    mount(&kernel, &file_system("tmpfs", "/mnt", &["nosuid", "nosymfollow"])).unwrap();
+    let last = "remount_attributes(mount of tmpfs, alone, +NOSYMFOLLOW, -0, same propagation)";
+    assert_eq!(kernel.calls().last().unwrap(), last, "{:#?}", kernel.calls());
+}
+
 #[test]
 fn the_hosts_sysfs_is_bound_read_only_whatever_was_asked() {
     let kernel = Fake::new();

@@ -1,0 +1,202 @@
+//! What `mount_setattr(2)` does, on kernels that lack it (before Linux 5.12): by mount(2), and so to mounts that are attached.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags};
+
+use crate::Result;
+use crate::file::proc_path;
+use crate::mount::MountAttr;
+
+/// `MS_NOSYMFOLLOW` and `ST_NOSYMFOLLOW` (Linux 5.10), which rustix does not name.
+const MS_NOSYMFOLLOW: u32 = 256;
+const ST_NOSYMFOLLOW: u64 = 0x2000;
+
+/// `f_type` of a procfs.
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+/// As [`mount_setattr`](crate::mount::mount_setattr), by mount(2), for a mount that is attached: `EINVAL` where it is not. The mounts below are
+/// changed one after another; `EBUSY` where one of them is covered by another, so that nobody can reach it.
+///
+/// `ENOSYS` for ids that are to be mapped, and for a file on which something is mounted where `/proc` is not a procfs.
+pub fn remount_attributes(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()> {
+    if attr.userns.is_some() || attr.set.contains(MountAttrFlags::MOUNT_ATTR_IDMAP) {
+        return Err(Errno::NOSYS);
+    }
+    if !(attr.set | attr.clear).is_empty() {
+        remount(fd, attr)?;
+        let below = if recursive { below(fd)? } else { Vec::new() };
+        for mount in below {
+            remount(mount.as_fd(), attr)?;
+        }
+    }
+    if let Some(kind) = attr.propagation {
+        let kind = kind - MountPropagationFlags::REC;
+        let kind = if recursive { kind | MountPropagationFlags::REC } else { kind };
+        at(fd, |path| rustix::mount::mount_change(path, kind))?;
+    }
+    Ok(())
+}
+
+/// One mount. With `MS_BIND` its attributes are changed, and not its file system's; it gets all that are named, and no others.
+fn remount(fd: BorrowedFd<'_>, attr: &MountAttr<'_>) -> Result<()> {
+    let now = rustix::fs::fstatvfs(fd)?.f_flag;
+    let flags = MountFlags::BIND | changed(now, attr.set, attr.clear);
+    at(fd, |path| rustix::mount::mount_remount(path, flags, c""))
+}
+
+/// The flags of mount(2) for a mount that has some attributes, and gets and loses others.
+fn changed(now: StatVfsMountFlags, set: MountAttrFlags, clear: MountAttrFlags) -> MountFlags {
+    use MountAttrFlags as Attr;
+    let pairs = [
+        (Attr::MOUNT_ATTR_RDONLY, StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+        (Attr::MOUNT_ATTR_NOSUID, StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (Attr::MOUNT_ATTR_NODEV, StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (Attr::MOUNT_ATTR_NOEXEC, StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (Attr::MOUNT_ATTR_NODIRATIME, StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (
+            Attr::MOUNT_ATTR_NOSYMFOLLOW,
+            StatVfsMountFlags::from_bits_retain(ST_NOSYMFOLLOW),
+            MountFlags::from_bits_retain(MS_NOSYMFOLLOW),
+        ),
+    ];
+    let has = |(attribute, told, _): &(Attr, StatVfsMountFlags, MountFlags)| {
+        set.contains(*attribute) || (now.contains(*told) && !clear.contains(*attribute))
+    };
+    let flags = pairs.iter().filter(|pair| has(pair)).fold(MountFlags::empty(), |all, pair| all | pair.2);
+    // RELATIME is the mode without a bit, both where it is set and where the others are cleared.
+    let mode = if (set | clear).intersects(Attr::MOUNT_ATTR__ATIME) {
+        (set.contains(Attr::MOUNT_ATTR_NOATIME), !set.contains(Attr::MOUNT_ATTR_STRICTATIME))
+    } else {
+        (now.contains(StatVfsMountFlags::NOATIME), now.contains(StatVfsMountFlags::RELATIME))
+    };
+    flags
+        | match mode {
+            (true, _) => MountFlags::NOATIME,
+            (false, true) => MountFlags::RELATIME,
+            (false, false) => MountFlags::STRICTATIME,
+        }
+}
+
+/// Calls with a path that means what a descriptor refers to, and that nobody can change.
+fn at(fd: BorrowedFd<'_>, call: impl FnOnce(&str) -> Result<()>) -> Result<()> {
+    let before = rustix::fs::openat(CWD, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let name = if FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory {
+        rustix::process::fchdir(fd)?;
+        ".".to_owned()
+    } else {
+        // The container's own `/proc` may be whatever its image has there.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptors = rustix::fs::openat(CWD, c"/proc/self/fd", flags, Mode::empty());
+        let descriptors = descriptors.map_err(|_| Errno::NOSYS)?;
+        if rustix::fs::fstatfs(&descriptors)?.f_type as u64 != PROC_SUPER_MAGIC {
+            return Err(Errno::NOSYS);
+        }
+        rustix::process::fchdir(&descriptors)?;
+        fd.as_raw_fd().to_string()
+    };
+    let done = call(&name);
+    rustix::process::fchdir(before)?;
+    done
+}
+
+/// All mounts below one, those above before those below them.
+fn below(fd: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
+    let table = read("/proc/self/mountinfo")?;
+    let mut known = BTreeSet::from([mount_id(fd)?]);
+    let mut found = Vec::new();
+    // A mount may stand before its parent in the table, if it was moved.
+    loop {
+        let before = known.len();
+        for (id, parent, point) in table.lines().filter_map(entry) {
+            if known.contains(&parent) && known.insert(id) {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let mount = rustix::fs::openat(CWD, &point, flags, Mode::empty())?;
+                // Another one lies on it, or its place has another name by now.
+                if mount_id(mount.as_fd())? != id {
+                    return Err(Errno::BUSY);
+                }
+                found.push(mount);
+            }
+        }
+        if known.len() == before {
+            return Ok(found);
+        }
+    }
+}
+
+/// The id of a mount, its parent's, and its place (`proc_pid_mountinfo(5)`).
+fn entry(line: &str) -> Option<(u64, u64, PathBuf)> {
+    let mut fields = line.split(' ');
+    let (id, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((id, parent, unescaped(fields.nth(2)?)))
+}
+
+/// Undoes the octal escapes.
+fn unescaped(field: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let digits = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escape = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\');
+        bytes.push(escape.unwrap_or(*first));
+        rest = if escape.is_some() { &behind[3..] } else { behind };
+    }
+    OsString::from_vec(bytes).into()
+}
+
+/// The id of the mount that a descriptor is in (`proc_pid_fdinfo(5)`).
+fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
+    let text = read(&proc_path(fd).replace("/fd/", "/fdinfo/"))?;
+    let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    id.and_then(|id| id.trim().parse().ok()).ok_or(Errno::NOSYS)
+}
+
+fn read(path: &str) -> Result<String> {
+    let text = std::fs::read(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    // A name that is not UTF-8 is then not found, which is an error.
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_named_stays() {
+        let now = StatVfsMountFlags::RDONLY | StatVfsMountFlags::NOSUID | StatVfsMountFlags::NOATIME;
+        let flags = changed(now, MountAttrFlags::MOUNT_ATTR_NODEV, MountAttrFlags::MOUNT_ATTR_RDONLY);
+        assert_eq!(flags, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOATIME);
+    }
+
+    #[test]
+    fn access_times_have_one_mode() {
+        let (none, all) = (MountAttrFlags::empty(), MountAttrFlags::MOUNT_ATTR__ATIME);
+        let mode = |now, set, clear| changed(now, set, clear);
+        let relatime = StatVfsMountFlags::RELATIME;
+        assert_eq!(mode(relatime, none, none), MountFlags::RELATIME);
+        assert_eq!(mode(StatVfsMountFlags::empty(), none, none), MountFlags::STRICTATIME);
+        assert_eq!(mode(StatVfsMountFlags::NOATIME, none, all), MountFlags::RELATIME);
+        assert_eq!(mode(relatime, MountAttrFlags::MOUNT_ATTR_STRICTATIME, none), MountFlags::STRICTATIME);
+        assert_eq!(mode(relatime, MountAttrFlags::MOUNT_ATTR_NOATIME, all), MountFlags::NOATIME);
+    }
+
+    #[test]
+    fn a_line_of_the_table_is_read_with_its_escapes() {
+        let line = r"36 35 98:0 /mnt1 /mnt/a\040b\134 rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(entry(line), Some((36, 35, PathBuf::from("/mnt/a b\\"))));
+    }
+
+    #[test]
+    fn ids_are_not_mapped() {
+        let file = std::fs::File::open("/").unwrap();
+        let attr = MountAttr { userns: Some(file.as_fd()), ..MountAttr::default() };
+        assert_eq!(remount_attributes(file.as_fd(), false, &attr), Err(Errno::NOSYS));
+    }
+}
