@@ -1,7 +1,6 @@
 //! One that answers the calls that a seccomp filter tells of.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -25,7 +24,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 impl Agent {
     /// Listens at a path, for as many containers or programs in them; `answer` says what becomes of each call.
     pub fn new(path: &Path, listeners: usize, answer: fn(&Notification) -> Answer) -> Self {
-        let server = UnixListener::bind(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let server = crate::receiver::listen(path);
         let (tell, told) = channel();
         let thread = std::thread::spawn(move || {
             let mut serving = Vec::new();

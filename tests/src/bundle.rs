@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::caller;
 use crate::container::Container;
 use crate::output::Output;
 use crate::rootfs::{Rootfs, make_dir};
@@ -23,8 +24,10 @@ pub struct Bundle<'s> {
 impl<'s> Bundle<'s> {
     pub(crate) fn new(sandbox: &'s Sandbox, dir: PathBuf, rootfs: Rootfs) -> Self {
         make_dir(&dir, 0o711);
+        caller::give(&dir);
         rootfs.make(sandbox, &dir.join("rootfs"));
         let mut spec = default_spec();
+        caller::adapt(&mut spec);
         spec["process"]["env"]
             .as_array_mut()
             .expect("a list")
@@ -161,6 +164,12 @@ impl<'s> Bundle<'s> {
                 path.contains(self.sandbox.name()),
                 "the cgroup path {path:?} does not bear the sandbox's name: the runtime could kill the machine"
             );
+            if path.starts_with('/') || !path.contains(':') {
+                caller::skip_for_ordinary(
+                    self.sandbox,
+                    "an ordinary user makes no cgroup at a place that is not his",
+                );
+            }
             self.sandbox.follow(path);
         }
     }

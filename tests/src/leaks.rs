@@ -16,6 +16,7 @@ use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
 
 use crate::host;
+use crate::patience::patient;
 use crate::sandbox::{MARKER, Sandbox, to_pid};
 
 /// How long the kernel may take to end processes that were killed.
@@ -52,7 +53,7 @@ pub fn describe(leaks: &[Leak]) -> String {
 
 /// Looks for leaks until there are none, or until the kernel has had two seconds.
 pub(crate) fn settle(sandbox: &Sandbox) -> Vec<Leak> {
-    let deadline = Instant::now() + GRACE;
+    let deadline = Instant::now() + patient(GRACE);
     loop {
         sandbox.reap();
         let left = survey(sandbox);
@@ -65,7 +66,7 @@ pub(crate) fn settle(sandbox: &Sandbox) -> Vec<Leak> {
 
 /// Ends the processes of the sandbox and takes its mounts and cgroups away, so that other tests are not disturbed.
 pub(crate) fn clean_up(sandbox: &Sandbox) {
-    let deadline = Instant::now() + GRACE;
+    let deadline = Instant::now() + patient(GRACE);
     while Instant::now() < deadline {
         let left = survey(sandbox);
         if left.is_empty() {

@@ -21,11 +21,13 @@
 //! - [`bundle`]: `config.json` and its root file system
 //! - [`bytes`]: many of them, there and back
 //! - [`rootfs`]: where root file systems come from
+//! - [`caller`]: who calls the runtime, root or an ordinary user
 //! - [`engines`]: the seccomp profiles of engines
 //! - [`container`]: one container between `create` and `delete`
 //! - [`screen`]: a terminal that somebody sits at
 //! - [`output`]: what a finished command printed
 //! - [`receiver`]: who listens on a socket that a descriptor is sent to
+//! - [`patience`]: how long things may take
 //! - [`race`]: an enemy who exchanges paths meanwhile
 //! - [`leaks`]: what must not be there afterwards
 //! - [`runtime`]: the binary under test, and what it is
@@ -37,12 +39,14 @@
 pub mod agent;
 pub mod bundle;
 pub mod bytes;
+pub mod caller;
 pub mod cgroup;
 pub mod container;
 pub mod engines;
 pub mod host;
 pub mod leaks;
 pub mod output;
+pub mod patience;
 pub mod race;
 pub mod receiver;
 pub mod rootfs;

@@ -3,11 +3,29 @@
 use std::io::{IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+use crate::caller;
 use crate::sandbox::until;
+
+/// A socket that the caller of the runtime may connect to.
+pub fn listen(path: impl AsRef<Path>) -> UnixListener {
+    let path = path.as_ref();
+    let listener = UnixListener::bind(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    caller::give(path);
+    listener
+}
+
+/// The same for single messages.
+pub fn listen_for_datagrams(path: impl AsRef<Path>) -> UnixDatagram {
+    let path = path.as_ref();
+    let socket = UnixDatagram::bind(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    caller::give(path);
+    socket
+}
 
 /// The one message that a runtime sends: its name, its descriptor, and nothing after it.
 pub fn receive(listener: &UnixListener) -> (String, OwnedFd) {

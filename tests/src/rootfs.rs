@@ -9,6 +9,7 @@ use std::process::Command;
 use rustix::fs::FlockOperation;
 use rustix::mount::MountFlags;
 
+use crate::caller;
 use crate::sandbox::Sandbox;
 
 type Plant = Box<dyn FnOnce(&Path)>;
@@ -81,13 +82,22 @@ impl Rootfs {
         make_dir(target, 0o755);
         match self.base {
             Base::Busybox => busybox(target),
-            Base::Debian => debian(sandbox, target, self.owner.is_some()),
+            Base::Debian => debian(sandbox, target, self.owner.is_some() || caller::ordinary().is_some()),
             Base::Empty => {}
         }
         for plant in self.plants {
             plant(target);
         }
-        if let Some(owner) = self.owner {
+        let owner = self.owner.or_else(|| {
+            let (root, first, count) = caller::ids()?;
+            let map = move |id: u32| match id {
+                0 => root,
+                id if id < count => first + id - 1,
+                id => id,
+            };
+            Some(Box::new(move |uid, gid| (map(uid), map(gid))) as Owner)
+        });
+        if let Some(owner) = owner {
             give_to(target, &owner).unwrap_or_else(|error| panic!("chown {}: {error}", target.display()));
         }
     }
@@ -215,6 +225,10 @@ fn give_to(path: &Path, owner: &Owner) -> io::Result<()> {
     let file = path.symlink_metadata()?;
     let (uid, gid) = owner(file.uid(), file.gid());
     std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
+    // A new owner takes the bits away by which others become the owner.
+    if file.is_file() && file.mode() & 0o6000 != 0 {
+        fs::set_permissions(path, file.permissions())?;
+    }
     if file.is_dir() {
         for entry in fs::read_dir(path)? {
             give_to(&entry?.path(), owner)?;

@@ -14,9 +14,11 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::bundle::Bundle;
+use crate::caller;
 use crate::container::Container;
 use crate::leaks;
 use crate::output::Output;
+use crate::patience::patient;
 use crate::rootfs::{Rootfs, make_dir};
 use crate::runtime;
 
@@ -67,6 +69,7 @@ impl Sandbox {
         let dir = std::env::temp_dir().join(&name);
         fs::create_dir(&dir).unwrap_or_else(|error| panic!("mkdir {}: {error}", dir.display()));
         make_dir(&dir, 0o711);
+        caller::give(&dir);
         make_dir(&dir.join("tmp"), 0o1777);
         Self {
             name,
@@ -149,7 +152,18 @@ impl Sandbox {
 
     /// A command line of the runtime under test with the sandbox's `--root`, ready to be changed.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = self.bare_command(runtime::binary());
+        let mut words = caller::words().into_iter();
+        let mut command = match words.next() {
+            Some(first) => {
+                let mut command = self.bare_command(first);
+                command.args(words).arg(runtime::binary());
+                if let Some(directory) = caller::runtime_directory() {
+                    command.env("XDG_RUNTIME_DIR", directory);
+                }
+                command
+            }
+            None => self.bare_command(runtime::binary()),
+        };
         command.arg("--root").arg(self.root());
         if self.systemd.get() {
             command.arg("--systemd-cgroup");
@@ -183,8 +197,11 @@ impl Sandbox {
         let number = next(&self.commands);
         let stdout_file = self.dir.join(format!("stdout{number}"));
         let stderr_file = self.dir.join(format!("stderr{number}"));
-        let create =
-            |path: &Path| File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let create = |path: &Path| {
+            let file = File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            caller::give(path);
+            file
+        };
         command.stdout(create(&stdout_file)).stderr(create(&stderr_file));
         self.spawn_as_is(command, stdout_file, stderr_file)
     }
@@ -217,6 +234,9 @@ impl Sandbox {
         let options = std::ffi::CString::new(options).expect("options have no NUL");
         rustix::mount::mount(source, target, kind, flags, Some(options.as_c_str()))
             .unwrap_or_else(|error| panic!("mount {kind} on {}: {error}", target.display()));
+        if kind == "tmpfs" && !flags.contains(MountFlags::RDONLY) {
+            caller::give(target);
+        }
         self.mounts.borrow_mut().push(target.to_owned());
     }
 
@@ -231,6 +251,7 @@ impl Sandbox {
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.dir.join(name);
         fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        caller::give(&path);
         path
     }
 
@@ -238,13 +259,14 @@ impl Sandbox {
     pub fn directory(&self, name: &str) -> PathBuf {
         let path = self.dir.join(name);
         make_dir(&path, 0o755);
+        caller::give(&path);
         path
     }
 
     /// Waits for a process of a container that was given to us when its parent ended, and returns how it ended.
     pub fn wait_for_orphan(&self, pid: u32) -> i32 {
         let pid = to_pid(pid);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         loop {
             match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
                 Ok(Some((_, status))) => {
@@ -288,7 +310,7 @@ impl Sandbox {
         self.mounts.borrow().clone()
     }
 
-    fn unmount_own(&self) {
+    pub(crate) fn unmount_own(&self) {
         for target in self.mounts.borrow_mut().drain(..).rev() {
             if let Err(error) = rustix::mount::unmount(&target, UnmountFlags::DETACH) {
                 eprintln!("could not unmount {}: {error}", target.display());
@@ -377,14 +399,15 @@ impl Foreground<'_> {
         let mut child = self.child.take().expect("waited for once");
         let pid = child.id();
         let pidfd = rustix::process::pidfd_open(to_pid(pid), PidfdFlags::empty()).expect("it is our child");
-        let timeout = Timespec { tv_sec: DEADLINE.as_secs().cast_signed(), tv_nsec: 0 };
+        let deadline = patient(DEADLINE);
+        let timeout = Timespec { tv_sec: deadline.as_secs().cast_signed(), tv_nsec: 0 };
         let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)).expect("poll on a pidfd");
         if ended == 0 {
             child.kill().expect("it is our child");
         }
         let status = child.wait().expect("it is our child");
         self.sandbox.waited_for.borrow_mut().retain(|&other| other != pid);
-        assert!(ended > 0, "no end after {DEADLINE:?}, killed: {}\n{}", self.line, self.both_streams());
+        assert!(ended > 0, "no end after {deadline:?}, killed: {}\n{}", self.line, self.both_streams());
         status
     }
 
@@ -408,9 +431,9 @@ impl Drop for Foreground<'_> {
 /// Waits until something holds, looking every few milliseconds.
 #[track_caller]
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patient(PATIENCE);
     while !holds() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
+        assert!(Instant::now() < deadline, "waited {:?} in vain until {what}", patient(PATIENCE));
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::patience::patient;
 use crate::sandbox::{Sandbox, until};
 
 /// How long something may take until it is on the screen: the machine may be busy with all the other tests.
@@ -99,7 +100,7 @@ impl<'s> Tmux<'s> {
     /// Waits until something holds.
     #[track_caller]
     pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         while !holds(self) {
             assert!(Instant::now() < deadline, "waited in vain until {what}:\n{}", self.shown());
             std::thread::sleep(Duration::from_millis(50));

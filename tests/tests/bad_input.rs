@@ -248,8 +248,10 @@ fn ids_with_every_allowed_character_work() {
 #[test]
 fn an_unknown_namespace_is_refused() {
     let sandbox = Sandbox::new();
-    let bundle = sandbox.busybox("true").push("/linux/namespaces", json!({"type": "magic"}));
-    refused(&sandbox, &bundle, "/linux/namespaces/5", &["magic"]);
+    let bundle = sandbox.busybox("true");
+    let place = format!("/linux/namespaces/{}", bundle.spec["linux"]["namespaces"].as_array().unwrap().len());
+    let bundle = bundle.push("/linux/namespaces", json!({"type": "magic"}));
+    refused(&sandbox, &bundle, &place, &["magic"]);
 }
 
 #[test]
@@ -345,7 +347,10 @@ fn all_problems_are_told_at_once() {
             "/process/cwd",
             "/process/user/uid",
             "/root/path",
-            "/linux/namespaces/5",
+            &format!(
+                "/linux/namespaces/{}",
+                bundle.spec["linux"]["namespaces"].as_array().unwrap().len() - 1
+            ),
             "/process/rlimits/1",
         ],
     );

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -304,7 +303,7 @@ fn a_terminal_goes_to_the_console_socket_again() {
     let id = sandbox.new_id();
     let with_console = |mut command: Command, name: &str| {
         let path = sandbox.dir().join(name);
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = receiver::listen(&path);
         command.arg("--console-socket").arg(&path).arg(&id);
         let output = sandbox.finish(command);
         output.ok();

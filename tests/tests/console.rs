@@ -1,7 +1,7 @@
 //! `console`: the other side of a console socket.
 
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -116,7 +116,7 @@ fn a_socket_that_is_not_ours_to_make_is_refused_and_one_that_is_dead_is_replaced
     sandbox.finish(console(&sandbox, &["--null"], &file)).refused_saying(&["something else than a socket"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
     let socket = socket(&sandbox);
-    let listener = UnixListener::bind(&socket).unwrap();
+    let listener = cloison_tests::receiver::listen(&socket);
     sandbox.finish(console(&sandbox, &["--null"], &socket)).refused_saying(&["somebody listens"]);
     drop(listener);
     assert!(socket.exists());

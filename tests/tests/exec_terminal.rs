@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
 use cloison_tests::receiver::{read_until, receive};
@@ -163,7 +162,7 @@ fn a_detached_terminal_goes_to_the_console_socket() {
     let sandbox = Sandbox::new();
     let container = sandbox.sleeper().start();
     let socket = sandbox.dir().join("console");
-    let listener = UnixListener::bind(&socket).unwrap();
+    let listener = cloison_tests::receiver::listen(&socket);
     let document = sandbox.file(
         "process.json",
         json!({
@@ -197,7 +196,7 @@ fn a_terminal_and_a_socket_that_do_not_go_together_are_refused() {
     let sandbox = Sandbox::new();
     let container = sandbox.sleeper().start();
     let socket = sandbox.dir().join("console");
-    let _listener = UnixListener::bind(&socket).unwrap();
+    let _listener = cloison_tests::receiver::listen(&socket);
     let socket = socket.to_str().unwrap();
     let missing = "cannot allocate tty if runc will detach without setting console socket";
     let useless = "cannot use console socket if runc will not detach or allocate tty";
@@ -223,7 +222,7 @@ fn the_pidfd_socket_gets_the_process() {
     let sandbox = Sandbox::new();
     let container = sandbox.sleeper().start();
     let (socket, file) = (sandbox.dir().join("pidfd"), sandbox.dir().join("pid"));
-    let listener = UnixListener::bind(&socket).unwrap();
+    let listener = cloison_tests::receiver::listen(&socket);
     let flags = ["-d", "--pidfd-socket", socket.to_str().unwrap(), "--pid-file", file.to_str().unwrap()];
     container.exec_with(&flags, ["sleep", "1000"]).ok();
     let (_, pidfd) = receive(&listener);

@@ -1,7 +1,6 @@
 //! `run --detach --monitor`: a process that stays with the container.
 
 use std::fs;
-use std::os::unix::net::UnixListener;
 
 use cloison_tests::sandbox::to_pid;
 use cloison_tests::{Bundle, Container, Sandbox, json, only_for, skip_unless, until};
@@ -222,7 +221,7 @@ fn a_console_socket_and_a_monitor_are_two_keepers_of_one_terminal() {
     only_for!(Cloison, "no other runtime has a monitor");
     let sandbox = Sandbox::new();
     let socket = sandbox.dir().join("console");
-    let _listener = UnixListener::bind(&socket).unwrap();
+    let _listener = cloison_tests::receiver::listen(&socket);
     let bundle = sandbox.sleeper().set("/process/terminal", true);
     bundle
         .run_with(&["--detach", "--monitor", "--console-socket", socket.to_str().unwrap()])

@@ -24,7 +24,7 @@ struct Manager {
 
 impl Manager {
     fn new(sandbox: &Sandbox) -> Self {
-        let socket = UnixDatagram::bind(sandbox.dir().join("manager")).unwrap();
+        let socket = cloison_tests::receiver::listen_for_datagrams(sandbox.dir().join("manager"));
         socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         Self { socket }
     }

@@ -190,7 +190,9 @@ fn a_user_namespace_shows_what_it_shows_under_runc() {
 fn another_user_sees_what_it_sees_under_runc() {
     let user = || cloison_tests::json!({"uid": 1000, "gid": 1000, "additionalGids": [5, 7], "umask": 63});
     compare(Rootfs::busybox, |bundle| {
-        let limits = cloison_tests::json!([{"type": "RLIMIT_CORE", "hard": 7, "soft": 5}]);
+        let limits = cloison_tests::json!([{"type": "RLIMIT_CORE", "hard": 7, "soft": 5},
+            // Go raises its own soft limit of open files, and old releases of runc hand that down.
+            {"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1000}]);
         bundle
             .set("/process/user", user())
             .set("/process/rlimits", limits)

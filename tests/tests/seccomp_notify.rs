@@ -169,7 +169,7 @@ fn calls_fail_when_the_agent_has_gone() {
     agent.finish();
     fs::remove_file(&path).unwrap();
     // It takes the listener and goes.
-    let server = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let server = cloison_tests::receiver::listen(&path);
     let taking = std::thread::spawn(move || {
         let (stream, _) = server.accept().expect("a connection");
         drop(cloison_linux::socket::receive(stream.as_fd()).expect("a listener"));

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -377,7 +376,7 @@ fn a_bus_that_stalls_is_an_error_in_time_and_nothing_is_left() {
     only_for!(Cloison, "runc waits for the bus as long as it takes");
     let sandbox = Sandbox::new().with_systemd();
     let socket = sandbox.dir().join("bus");
-    let _accepts_and_says_nothing = UnixListener::bind(&socket).unwrap();
+    let _accepts_and_says_nothing = cloison_tests::receiver::listen(&socket);
     let bundle = sandbox.sleeper();
     bundle.write();
     let id = sandbox.new_id();
@@ -400,7 +399,7 @@ fn a_bus_that_stalls_later_leaves_nothing_frozen_and_does_not_keep_a_container_f
     let (unit, pid) =
         (directory(&container).file_name().unwrap().to_str().unwrap().to_owned(), container.pid());
     let socket = sandbox.dir().join("bus");
-    let _accepts_and_says_nothing = UnixListener::bind(&socket).unwrap();
+    let _accepts_and_says_nothing = cloison_tests::receiver::listen(&socket);
     let stalled = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
         command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", socket.display()));

@@ -32,7 +32,11 @@ pub(super) fn boot(
     setup::install(&PACKAGES)?;
     let mut command = until_we_end(Path::new("qemu-system-x86_64"));
     let drive = |name: &str, file: &Path| {
-        format!("file={},format=raw,if=none,id={name},snapshot=on,cache=unsafe", file.display())
+        format!(
+            // Nobody writes to it; other machines have it, too, and User Mode Linux locks it.
+            "file={},file.locking=off,format=raw,if=none,id={name},snapshot=on,cache=unsafe",
+            file.display()
+        )
     };
     command
         // For what is written to the drives, which is of this run only.
