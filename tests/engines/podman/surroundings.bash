@@ -195,8 +195,9 @@ of_namespaces() {
         check 'user: a map' expect '0 300000 1000' box --uidmap 0:300000:1000 --gidmap 0:300000:1000 box awk '{ print $1, $2, $3 }' /proc/self/uid_map
         check 'user: a map, and who owns its files' expect '0 0' box --uidmap 0:300000:2000 --gidmap 0:300000:2000 box sh -c 'stat -c "%u %g" /bin/busybox'
         check 'user: a map, exec' mapped_exec
+        # Those of an ordinary user share Podman's, in which the runtime already is: runc 1.1.5 cannot enter that.
+        check 'user: of another' shares_with user
     fi
-    check 'user: of another' shares_with user
 }
 
 # shares_with KIND OPTION...: one container is in the namespace of another; both say the same of it.
@@ -207,7 +208,7 @@ shares_with() {
     net) option=network ;;
     user) option=userns ;;
     esac
-    if [[ $kind == user && -z $PODMAN_USER ]]; then set -- "$@" --uidmap 0:300000:2000 --gidmap 0:300000:2000; fi
+    if [[ $kind == user ]]; then set -- "$@" --uidmap 0:300000:2000 --gidmap 0:300000:2000; fi
     podman run --detach --name other --network none "$@" box sleep 100
     local network=none
     if [[ $kind == net ]]; then network=container:other; fi
