@@ -87,6 +87,11 @@ impl<'s> User<'s> {
         &self.directory
     }
 
+    /// His runtime.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// A command line of his runtime.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = if self.masks.is_empty() {

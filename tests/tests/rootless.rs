@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 
 use cloison_tests::host;
 use cloison_tests::user::{self, ID, User};
@@ -272,6 +273,43 @@ fn sysctls_are_set_where_the_users_container_is_in_the_pid_namespace_of_the_host
     let before = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
     assert_eq!(user.run(&bundle).line(), "77");
     assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap(), before);
+}
+
+/// As under Podman of an ordinary user: the runtime is root of a user namespace that its containers share, and that does not own its PID namespace.
+#[test]
+fn a_runtime_in_a_user_namespace_joins_the_namespaces_of_another_container_there() {
+    only_for!(Cloison, "others cannot join the user namespace that they are in");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let bundle = |script: &str| {
+        let bundle = user.root_only(script).without_namespace("user");
+        bundle.without("/linux/uidMappings").without("/linux/gidMappings")
+    };
+    let place = user.directory().join("first").to_str().unwrap().to_owned();
+    let first = bundle("sleep 1000");
+    let pid = bundle("readlink /proc/self/ns/pid").namespace("pid", Some(&format!("{place}/ns/pid")));
+    let both = bundle("readlink /proc/self/ns/pid; readlink /proc/self/ns/user")
+        .namespace("pid", Some(&format!("{place}/ns/pid")))
+        .namespace("user", Some(&format!("{place}/ns/user")));
+    let mut command = sandbox.bare_command("unshare");
+    let script = r#"runtime=$1 place=$2 first=$3
+        "$runtime" run --detach --bundle "$4" "$first" > /dev/null
+        ln -s "/proc/$("$runtime" state "$first" | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')" "$place"
+        readlink "$place/ns/pid" "$place/ns/user"
+        "$runtime" run --bundle "$5" "$first-pid"
+        "$runtime" run --bundle "$6" "$first-both"
+        "$runtime" delete --force "$first""#;
+    command.uid(ID).gid(ID).args(["--user", "--map-root-user", "sh", "-ec", script, "sh"]);
+    command.arg(user.binary()).args([place, sandbox.new_id()]);
+    for bundle in [&first, &pid, &both] {
+        bundle.write();
+        command.arg(bundle.dir());
+    }
+    command.env("XDG_RUNTIME_DIR", user.directory());
+    let output = sandbox.finish(command);
+    let lines: Vec<_> = output.ok().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 5, "{}", output.describe());
+    assert_eq!(lines[2..], [&lines[0], &lines[0], &lines[1]].map(Clone::clone), "{}", output.describe());
 }
 
 #[test]

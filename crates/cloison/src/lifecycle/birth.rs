@@ -54,6 +54,8 @@ pub(super) struct Birth<'k> {
     init: Option<FirstBorn>,
     /// Where the output of hooks goes.
     hook_outputs: OpenOutputs,
+    /// The PID namespace that a go-between enters for the init, since the runtime could not come back from it.
+    pid_namespace: Option<PathBuf>,
     /// The host's hooks that are to come while CRIU restores.
     restore_hooks: Vec<Hook>,
     /// The container's standard streams, until the init has them.
@@ -137,6 +139,7 @@ impl<'k> Birth<'k> {
             state,
             init: None,
             hook_outputs: OpenOutputs::default(),
+            pid_namespace: None,
             restore_hooks: Vec::new(),
             streams,
             terminal: None,
@@ -193,7 +196,11 @@ impl<'k> Birth<'k> {
                 }
                 HostAction::MapSource(source) => to_map.push((source.clone(), origin)),
                 HostAction::TimeOffsets(offsets) => before.time_offsets(offsets)?,
-                HostAction::JoinNamespace(kind, path) => before.join(*kind, path)?,
+                HostAction::JoinNamespace(kind, path) => {
+                    if !before.join(*kind, path)? {
+                        self.pid_namespace = Some(path.clone());
+                    }
+                }
                 HostAction::CloneInit(_) if self.init.is_some() => self.have_it_born()?,
                 HostAction::CloneInit(namespaces) => {
                     let born = self.clone_init(*namespaces, begin, seals, &sources, None);

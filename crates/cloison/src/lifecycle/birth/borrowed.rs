@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use cloison_linux::namespace::NamespaceFlags;
-use cloison_linux::{Kernel, Mode, OFlags};
+use cloison_linux::{Errno, Kernel, Mode, OFlags};
 
 use crate::init::security;
 use crate::lifecycle::Error;
@@ -29,11 +29,28 @@ impl<'k> Borrowed<'k> {
             .map_err(|(doing, errno)| Error::Call { doing: doing.to_owned(), errno })
     }
 
-    pub(super) fn join(&mut self, kind: NamespaceFlags, path: &Path) -> Result<(), Error> {
+    /// False if the runtime could not come back, as it has no rights over its own: it may be root of a user namespace that does not own its PID
+    /// namespace, as under Podman of an ordinary user. Then nothing is entered.
+    pub(super) fn join(&mut self, kind: NamespaceFlags, path: &Path) -> Result<bool, Error> {
         self.remember(kind)?;
+        if kind == NamespaceFlags::PID && !self.may_come_back()? {
+            self.namespaces.pop();
+            return Ok(false);
+        }
         let doing = format!("joining the {kind} namespace {}", path.display());
         let namespace = self.kernel.open(path, OFlags::RDONLY, Mode::empty()).doing(doing.as_str())?;
-        self.kernel.setns(namespace.as_fd(), kind).doing(doing)
+        self.kernel.setns(namespace.as_fd(), kind).doing(doing)?;
+        Ok(true)
+    }
+
+    /// Into the last one that was remembered, in which the runtime still is.
+    fn may_come_back(&self) -> Result<bool, Error> {
+        let Some((own, kind)) = self.namespaces.last() else { return Ok(true) };
+        match self.kernel.setns(own.as_fd(), *kind) {
+            Ok(()) => Ok(true),
+            Err(Errno::PERM) => Ok(false),
+            Err(errno) => Err(errno).doing(format!("entering the runtime's own {kind} namespace")),
+        }
     }
 
     fn remember(&mut self, kind: NamespaceFlags) -> Result<(), Error> {

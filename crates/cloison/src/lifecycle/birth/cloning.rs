@@ -70,11 +70,11 @@ impl Birth<'_> {
             hook_outputs: self.hook_outputs.as_fds(),
             streams: self.streams.as_ref().map(Ends::as_fds),
         };
-        let way = Way::of(&self.plan);
-        let user = way.user;
+        let way = Way::of(&self.plan, self.pid_namespace.as_deref());
+        let enters = way.user.is_some() || way.pid.is_some();
         // Who only starts the init stays in the runtime's.
         let ushered = waits_in.is_some();
-        let between = user.is_some() || ushered;
+        let between = enters || ushered;
         let namespaces_now = if between { NamespaceFlags::empty() } else { namespaces };
         let request =
             CloneRequest { namespaces: namespaces_now, cgroup: entry.directory(), as_sibling: false };
@@ -99,7 +99,7 @@ impl Birth<'_> {
                 drop((theirs, start));
                 self.streams = None;
                 self.init = Some(FirstBorn { pid, pidfd, channel: Some(ours) });
-                if user.is_some() && !ushered {
+                if enters && !ushered {
                     self.adopt()?;
                 }
                 Ok(())
@@ -143,8 +143,9 @@ struct Way<'p> {
 }
 
 impl<'p> Way<'p> {
-    fn of(plan: &'p Plan) -> Self {
-        let mut way = Self { user: None, pid: None, clocks: None };
+    /// The plan's, and a PID namespace that the runtime was to enter and did not.
+    fn of(plan: &'p Plan, pid: Option<&'p Path>) -> Self {
+        let mut way = Self { user: None, pid, clocks: None };
         for step in &plan.container {
             match &step.action {
                 Action::JoinNamespace(NamespaceFlags::USER, path) => way.user = Some(path),
@@ -158,20 +159,27 @@ impl<'p> Way<'p> {
 
     /// All is opened before the user namespace is entered, from which it may not be seen.
     fn go(&self, kernel: &dyn Kernel) -> Result<(), (String, Errno)> {
-        let Some(user) = self.user else { return Ok(()) };
         let named = |kind: &str, path: &Path| format!("joining the {kind} namespace {}", path.display());
-        let doing = |errno| (named("user", user), errno);
         let open = |path: &Path, flags| kernel.open(path, flags, Mode::empty());
-        let entered = open(user, OFlags::RDONLY).map_err(doing)?;
+        let user =
+            self.user.map(|path| open(path, OFlags::RDONLY).map_err(|errno| (named("user", path), errno)));
+        let user = user.transpose()?;
         let pid =
             self.pid.map(|path| open(path, OFlags::RDONLY).map_err(|errno| (named("pid", path), errno)));
         let pid = pid.transpose()?;
         let offsets = self.clocks.map(|_| open(Path::new(TIME_OFFSETS), OFlags::WRONLY)).transpose();
         let offsets = offsets.map_err(|errno| (format!("opening {TIME_OFFSETS}"), errno))?;
-        // A process that joins a container is not to be looked into from there, before and after its ids mean something else.
-        kernel.set_dumpable(false).map_err(doing)?;
-        kernel.setns(entered.as_fd(), NamespaceFlags::USER).map_err(doing)?;
-        kernel.set_dumpable(false).map_err(doing)?;
+        if let (Some(path), Some(user)) = (self.user, user) {
+            let doing = |errno| (named("user", path), errno);
+            // A process that joins a container is not to be looked into from there, before and after its ids mean something else.
+            kernel.set_dumpable(false).map_err(doing)?;
+            match kernel.setns(user.as_fd(), NamespaceFlags::USER) {
+                // One's own cannot be entered (setns(2)), and need not be.
+                Err(Errno::INVAL) if is_own_user_namespace(kernel, user.as_fd()) => {}
+                entered => entered.map_err(doing)?,
+            }
+            kernel.set_dumpable(false).map_err(doing)?;
+        }
         if let (Some(path), Some(pid)) = (self.pid, pid) {
             let joined = kernel.setns(pid.as_fd(), NamespaceFlags::PID);
             joined.map_err(|errno| (named("pid", path), errno))?;
@@ -180,6 +188,13 @@ impl<'p> Way<'p> {
             new_clocks(kernel, clocks, offsets).map_err(|(doing, errno)| (doing.to_owned(), errno))
         })
     }
+}
+
+fn is_own_user_namespace(kernel: &dyn Kernel, namespace: BorrowedFd<'_>) -> bool {
+    let own = kernel.open(Path::new("/proc/self/ns/user"), OFlags::RDONLY, Mode::empty());
+    let own = own.and_then(|own| kernel.fstat(own.as_fd()));
+    let other = kernel.fstat(namespace);
+    matches!((own, other), (Ok(own), Ok(other)) if (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Enters what the init must be born in, if there is such, gives birth to it as a child of the runtime, and goes.
