@@ -170,6 +170,7 @@ plays() {
 plays_more() {
     local limits=
     if [[ -z $(limits_reason) ]]; then limits='resources: {limits: {memory: 64Mi}}'; fi
+    as mkdir -p "$PLACE/kube"
     cat > "$PLACE/kube/more.yaml" <<- END
 		apiVersion: v1
 		kind: Pod
