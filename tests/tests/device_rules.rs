@@ -1,7 +1,7 @@
 //! Which devices a container may use: `linux.resources.devices`.
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, has_file};
-use cloison_tests::{Bundle, Sandbox, json, only_for, skip_unless};
+use cloison_tests::{Bundle, Sandbox, json, only_for, only_root, skip_unless};
 use serde_json::Value;
 
 /// Nodes of the test's own, so that it depends on no path: name, type, major, minor. `kmsg` is allowed by no default, `loop` is a
@@ -41,18 +41,21 @@ const DEFAULT: [&str; 6] = ["r zero", "w zero", "rw zero", "rw null", "m c 1:11"
 
 #[test]
 fn by_default_only_what_every_container_has_may_be_used() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     let denied = json!([{"allow": false, "access": "rwm"}]);
     assert_eq!(able(denied, &format!("{TRY_ALL}; r loop")), DEFAULT);
 }
 
 #[test]
 fn without_rules_nothing_else_may_be_used_either() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     assert_eq!(able(json!([]), &format!("{TRY_ALL}; r loop")), DEFAULT);
     assert_eq!(able(Value::Null, TRY_ALL), DEFAULT, "null is no rules");
 }
 
 #[test]
 fn default_devices_cannot_be_taken_away() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     let rules = json!([
         {"allow": true, "access": "rwm"},
         {"allow": false, "access": "rwm"},
@@ -64,6 +67,7 @@ fn default_devices_cannot_be_taken_away() {
 
 #[test]
 fn each_kind_of_access_is_allowed_by_itself() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     let allow = |access: &str| {
         let rule = json!({"allow": true, "type": "c", "major": 1, "minor": 11, "access": access});
         able(json!([{"allow": false, "access": "rwm"}, rule]), "r kmsg; w kmsg; b kmsg")
@@ -77,6 +81,7 @@ fn each_kind_of_access_is_allowed_by_itself() {
 
 #[test]
 fn wildcards_stand_for_every_number() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     let allow = |major: Value, minor: Value| {
         let rule = json!({"allow": true, "type": "c", "major": major, "minor": minor, "access": "rw"});
         able(json!([rule]), "r kmsg; r loop")
@@ -101,6 +106,7 @@ fn a_block_device_is_not_the_character_device_of_its_number() {
 
 #[test]
 fn everything_may_be_allowed() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     for rule in
         [json!({"allow": true, "access": "rwm"}), json!({"allow": true, "type": "a", "access": "rwm"})]
     {
@@ -111,6 +117,7 @@ fn everything_may_be_allowed() {
 
 #[test]
 fn the_last_rule_wins() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     let kmsg = |allow: bool| json!({"allow": allow, "type": "c", "major": 1, "minor": 11, "access": "rw"});
     assert_eq!(able(json!([kmsg(true), kmsg(false)]), "r kmsg"), [""; 0]);
     assert_eq!(able(json!([kmsg(false), kmsg(true)]), "r kmsg"), ["r kmsg"]);
@@ -119,6 +126,7 @@ fn the_last_rule_wins() {
 
 #[test]
 fn some_devices_may_be_denied_to_whom_everything_is_allowed() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     let rules = json!([
         {"allow": true, "access": "rwm"},
         {"allow": false, "type": "c", "major": 1, "minor": 11, "access": "rw"},
@@ -128,6 +136,7 @@ fn some_devices_may_be_denied_to_whom_everything_is_allowed() {
 
 #[test]
 fn reading_and_writing_at_once_is_denied_where_writing_is() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     only_for!(Cloison, "runc's program lets the two together pass on v2");
     let rules = json!([
         {"allow": true, "access": "rwm"},
@@ -138,6 +147,7 @@ fn reading_and_writing_at_once_is_denied_where_writing_is() {
 
 #[test]
 fn a_hole_in_a_range_holds_or_is_refused_by_name() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     only_for!(Cloison, "runc refuses it everywhere, and says it differently");
     let sandbox = Sandbox::new();
     let rules = json!([
@@ -174,6 +184,7 @@ fn a_file_system_is_mounted_from_a_device_that_the_container_may_not_use() {
 
 #[test]
 fn rules_hold_for_who_is_started_later_in_the_cgroup() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     let sandbox = Sandbox::new();
     let container = bundle(&sandbox, json!([]), "sleep 1000").start();
     let cgroups = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();

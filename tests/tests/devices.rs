@@ -1,9 +1,10 @@
 //! Device nodes and the links in `/dev`.
 
-use cloison_tests::{Rootfs, Sandbox, json, only_for, runc_lacks};
+use cloison_tests::{Rootfs, Sandbox, json, only_for, only_root, runc_lacks};
 
 #[test]
 fn default_devices_are_there() {
+    only_root!("device nodes of his own: the host's are bound");
     let sandbox = Sandbox::new();
     let output = sandbox
         .busybox(
@@ -52,6 +53,7 @@ fn default_devices_work() {
 
 #[test]
 fn devices_of_each_type_are_made_with_owner_and_mode() {
+    only_root!("device nodes of his own: the host's are bound");
     let sandbox = Sandbox::new();
     let bundle = sandbox
         .busybox("for d in char block fifo deep/er/unbuffered; do stat -c '%a %t:%T %u %g %F' /dev/$d; done")
@@ -74,6 +76,7 @@ fn devices_of_each_type_are_made_with_owner_and_mode() {
 
 #[test]
 fn a_device_may_replace_a_default_one() {
+    only_root!("device nodes of his own: the host's are bound");
     let sandbox = Sandbox::new();
     let devices = json!([{"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 7, "gid": 8}]);
     let bundle = sandbox.busybox("stat -c '%a %u %g' /dev/null").set("/linux/devices", devices);
@@ -84,6 +87,7 @@ fn a_device_may_replace_a_default_one() {
 
 #[test]
 fn a_device_outside_dev_is_made_too() {
+    only_root!("device nodes of his own: the host's are bound");
     let sandbox = Sandbox::new();
     let devices = json!([{"path": "/etc/nothing", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666, "uid": 0, "gid": 0}]);
     let bundle = sandbox.busybox("stat -c %t:%T /etc/nothing").writable().set("/linux/devices", devices);
@@ -92,6 +96,7 @@ fn a_device_outside_dev_is_made_too() {
 
 #[test]
 fn something_else_in_the_place_of_a_device_is_refused() {
+    only_root!("device nodes of his own: the host's are bound");
     only_for!(Cloison, "runc leaves what is there, without a word");
     let sandbox = Sandbox::new();
     let devices = json!([{"path": "/etc/nothing", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}]);

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use cloison_tests::{Bundle, Output, Sandbox, json, only_for, runc_lacks, skip_unless};
+use cloison_tests::{Bundle, Output, Sandbox, json, only_for, only_root, runc_lacks, skip_unless};
 
 /// A pair of connected devices, which nearly every kernel can make.
 const MAKE: &str = "ip link add out type veth peer name peer";
@@ -45,6 +45,7 @@ macro_rules! needs_devices {
 
 #[test]
 fn a_device_is_moved_and_brought_up() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     let sandbox = Sandbox::new();
     let output = run_from(&sandbox, &bundle(&sandbox, "ip link show out"), "", "");
@@ -53,6 +54,7 @@ fn a_device_is_moved_and_brought_up() {
 
 #[test]
 fn a_device_is_renamed_and_keeps_what_it_is_known_by() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     let sandbox = Sandbox::new();
     let bundle = bundle(&sandbox, "ip addr show inside").set("/linux/netDevices/out/name", "inside");
@@ -71,6 +73,7 @@ fn a_device_is_renamed_and_keeps_what_it_is_known_by() {
 
 #[test]
 fn addresses_of_ipv6_are_kept_which_a_device_loses_when_it_is_taken_down() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     only_for!(Cloison, "runc reads them too late");
     let sandbox = Sandbox::new();
@@ -81,6 +84,7 @@ fn addresses_of_ipv6_are_kept_which_a_device_loses_when_it_is_taken_down() {
 
 #[test]
 fn a_template_gives_a_device_a_name_that_no_other_has() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     only_for!(Cloison, "runc looks for the template afterwards, as if it were the name");
     let sandbox = Sandbox::new();
@@ -91,6 +95,7 @@ fn a_template_gives_a_device_a_name_that_no_other_has() {
 
 #[test]
 fn a_device_goes_into_a_network_that_is_joined_and_stays_there() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     let sandbox = Sandbox::new();
     let other = sandbox.sleeper().start();
@@ -105,6 +110,7 @@ fn a_device_goes_into_a_network_that_is_joined_and_stays_there() {
 
 #[test]
 fn a_device_is_moved_into_a_container_with_a_user_namespace() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     let sandbox = Sandbox::new();
     let rootfs = cloison_tests::Rootfs::busybox().owned_by(100_000, 100_000);
@@ -115,6 +121,7 @@ fn a_device_is_moved_into_a_container_with_a_user_namespace() {
 
 #[test]
 fn root_of_a_user_namespace_moves_devices_of_its_own_network() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     only_for!(Cloison, "runc refuses devices for all but root of the machine");
     let sandbox = Sandbox::new();
@@ -145,6 +152,7 @@ fn root_of_a_user_namespace_moves_devices_of_its_own_network() {
 
 #[test]
 fn sysctls_of_a_device_are_written_once_it_is_there() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     let sandbox = Sandbox::new();
     let bundle = bundle(&sandbox, "cat /proc/sys/net/ipv4/conf/out/forwarding")
@@ -162,6 +170,7 @@ fn a_device_that_is_not_there_is_named() {
 
 #[test]
 fn a_name_that_another_device_has_there_is_refused_and_the_device_stays_as_it_was() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     only_for!(Cloison, "others leave the device down");
     let sandbox = Sandbox::new();
@@ -222,6 +231,7 @@ fn a_device_that_was_renamed_in_a_joined_network_comes_back_and_not_the_one_that
 
 #[test]
 fn a_device_that_takes_the_place_of_one_that_was_moved_does_not_come_to_the_host() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     only_for!(Cloison, "with others it is gone");
     let output = after_a_trick(
@@ -240,6 +250,7 @@ fn a_device_that_takes_the_place_of_one_that_was_moved_does_not_come_to_the_host
 
 #[test]
 fn a_device_of_a_kind_that_cannot_be_moved_is_refused_with_the_reason() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     only_for!(Cloison, "others tell the errno");
     let sandbox = Sandbox::new();
@@ -255,6 +266,7 @@ fn a_device_of_a_kind_that_cannot_be_moved_is_refused_with_the_reason() {
 
 #[test]
 fn a_device_is_there_when_hooks_run() {
+    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     let sandbox = Sandbox::new();
     let seen = sandbox.dir().join("seen");

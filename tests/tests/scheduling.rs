@@ -1,9 +1,10 @@
 //! What the kernel schedules by: I/O priority, policy, affinity, personality, memory policy.
 
-use cloison_tests::{Sandbox, json, runc_lacks};
+use cloison_tests::{Sandbox, json, only_root, runc_lacks};
 
 #[test]
 fn the_io_priority_is_set() {
+    only_root!("real-time priority over input and output");
     runc_lacks!("1.2: ioPriority");
     let sandbox = Sandbox::new();
     for (class, shown) in [

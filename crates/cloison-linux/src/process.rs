@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{
     DumpableBehavior, Gid, Pid, PidfdFlags, Resource, Rlimit, Signal, Uid, WaitId, WaitIdOptions,
-    WaitOptions, set_dumpable_behavior,
+    WaitOptions, dumpable_behavior, set_dumpable_behavior,
 };
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -109,14 +109,34 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
     rustix::process::pidfd_send_signal(pidfd, signal)
 }
 
+/// What the kernel tells of a descriptor of ours (`proc_pid_fdinfo(5)`).
+///
+/// Before Linux 5.14 these files are root's while the caller is not dumpable, and an ordinary user's own are closed to him: then he is dumpable
+/// for the moment. Whoever could use it is a process of his, outside of the container or with the host's PID namespace, to whom all his other
+/// processes are open, too.
+pub(crate) fn fdinfo(fd: BorrowedFd<'_>) -> Result<String> {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let read = || {
+        file::open(path.as_ref(), OFlags::RDONLY, Mode::empty())
+            .and_then(|file| file::read_to_end(file.as_fd(), 8192))
+    };
+    let info = match read() {
+        Err(Errno::ACCESS) if dumpable_behavior()? != DumpableBehavior::Dumpable => {
+            set_dumpable(true)?;
+            let read = read();
+            set_dumpable(false)?;
+            read?
+        }
+        read => read?,
+    };
+    Ok(String::from_utf8_lossy(&info).into_owned())
+}
+
 /// The number of a process in the pid namespace that `/proc` shows: the `Pid` of `/proc/self/fdinfo`, `pidfd_open(2)`.
 ///
 /// `ESRCH` where the process has ended and was waited for, or is in a pid namespace that is not below.
 pub fn pidfd_pid(pidfd: BorrowedFd<'_>) -> Result<Pid> {
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    let info = file::open(path.as_ref(), OFlags::RDONLY, Mode::empty())
-        .and_then(|file| file::read_to_end(file.as_fd(), 8192))?;
-    let info = String::from_utf8_lossy(&info);
+    let info = fdinfo(pidfd)?;
     let number = info.lines().find_map(|line| line.strip_prefix("Pid:"));
     let number = number.and_then(|number| number.trim().parse().ok()).ok_or(Errno::INVAL)?;
     // -1 for one that has ended, 0 for one that cannot be seen from here.
@@ -127,10 +147,7 @@ pub fn pidfd_pid(pidfd: BorrowedFd<'_>) -> Result<Pid> {
 ///
 /// `ESRCH` where the process has ended and was waited for, or is in a pid namespace that is not below.
 pub fn pid_inside(pidfd: BorrowedFd<'_>) -> Result<i32> {
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    let info = file::open(path.as_ref(), OFlags::RDONLY, Mode::empty())
-        .and_then(|file| file::read_to_end(file.as_fd(), 8192))?;
-    let info = String::from_utf8_lossy(&info);
+    let info = fdinfo(pidfd)?;
     let numbers = info.lines().find_map(|line| line.strip_prefix("NSpid:")).ok_or(Errno::INVAL)?;
     let innermost = numbers.split_whitespace().next_back().and_then(|number| number.parse().ok());
     innermost.filter(|number| *number > 0).ok_or(Errno::SRCH)

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags};
 
 use crate::Result;
-use crate::file::proc_path;
 use crate::mount::MountAttr;
+use crate::process::fdinfo;
 
 /// `MS_NOSYMFOLLOW` and `ST_NOSYMFOLLOW` (Linux 5.10), which rustix does not name.
 const MS_NOSYMFOLLOW: u32 = 256;
@@ -87,19 +87,23 @@ fn changed(now: StatVfsMountFlags, set: MountAttrFlags, clear: MountAttrFlags) -
 /// Calls with a path that means what a descriptor refers to, and that nobody can change.
 fn at(fd: BorrowedFd<'_>, call: impl FnOnce(&str) -> Result<()>) -> Result<()> {
     let before = rustix::fs::openat(CWD, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let name = if FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory {
-        rustix::process::fchdir(fd)?;
-        ".".to_owned()
-    } else {
-        // The container's own `/proc` may be whatever its image has there.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptors = rustix::fs::openat(CWD, c"/proc/self/fd", flags, Mode::empty());
-        let descriptors = descriptors.map_err(|_| Errno::NOSYS)?;
-        if rustix::fs::fstatfs(&descriptors)?.f_type as u64 != PROC_SUPER_MAGIC {
-            return Err(Errno::NOSYS);
+    let is_directory = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory;
+    let entered = if is_directory { rustix::process::fchdir(fd) } else { Err(Errno::NOTDIR) };
+    let name = match entered {
+        Ok(()) => ".".to_owned(),
+        // A file; or a directory that is closed to an ordinary user, as that of a bpf file system.
+        Err(Errno::NOTDIR | Errno::ACCESS) => {
+            // The container's own `/proc` may be whatever its image has there.
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let descriptors = rustix::fs::openat(CWD, c"/proc/self/fd", flags, Mode::empty());
+            let descriptors = descriptors.map_err(|_| Errno::NOSYS)?;
+            if rustix::fs::fstatfs(&descriptors)?.f_type as u64 != PROC_SUPER_MAGIC {
+                return Err(Errno::NOSYS);
+            }
+            rustix::process::fchdir(&descriptors)?;
+            fd.as_raw_fd().to_string()
         }
-        rustix::process::fchdir(&descriptors)?;
-        fd.as_raw_fd().to_string()
+        Err(errno) => return Err(errno),
     };
     let done = call(&name);
     rustix::process::fchdir(before)?;
@@ -153,7 +157,7 @@ fn unescaped(field: &str) -> PathBuf {
 
 /// The id of the mount that a descriptor is in (`proc_pid_fdinfo(5)`).
 fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
-    let text = read(&proc_path(fd).replace("/fd/", "/fdinfo/"))?;
+    let text = fdinfo(fd)?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
     id.and_then(|id| id.trim().parse().ok()).ok_or(Errno::NOSYS)
 }
