@@ -106,6 +106,21 @@ fn a_container_that_nothing_ends_for_certain_is_warned_about() {
 }
 
 #[test]
+fn exec_without_a_pid_namespace_has_the_containers_null_device() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let bundle = user.root_only("exec sleep 1000").without_namespace("pid").edit(|spec| {
+        spec["mounts"][0] =
+            json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind"]});
+    });
+    let container = user.start(&bundle);
+    let mut exec = user.command(&["exec", &container.id, "echo", "here"]);
+    exec.stdin(std::process::Stdio::null());
+    assert_eq!(sandbox.finish(exec).ok(), "here\n");
+    container.end();
+}
+
+#[test]
 fn a_cgroup_that_is_asked_for_and_not_permitted_is_refused_with_what_to_do() {
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);

@@ -51,6 +51,8 @@ pub struct Start<'a> {
 
 /// Runs the container's side of a plan. Comes back only if it fails.
 pub fn birth(kernel: &dyn Kernel, plan: &Plan, inherited: &Inheritance<'_>) -> Failure {
+    // How far it has come is told in the words of runc, which people look for in a log.
+    log::debug!("child process in init()");
     carry_out(kernel, &plan.container, &plan.program, inherited)
 }
 
@@ -385,6 +387,9 @@ impl<'a> Init<'a> {
         let env = program::environment(&self.program.env, own);
         if self.inherited.container.is_some() {
             log::debug!("setns_init: about to exec");
+        } else {
+            // `execve(2)` does that, and nothing can be told any more when it comes.
+            log::debug!("init: closing the pipe to signal completion");
         }
         let launch = program::launch(self.program, self.candidates, env, self.inherited)?;
         Err(Error::Call { doing: "launching the program".to_owned(), errno: self.kernel.launch(launch) })

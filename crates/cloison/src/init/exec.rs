@@ -65,7 +65,8 @@ pub(super) fn carry_out<'k>(
         Joining::Namespaces(kinds) => {
             // While `/proc` is the host's.
             arrival.descriptors = rootfs::descriptors(kernel)?;
-            if kinds.contains(NamespaceFlags::PID) && arrival.descriptors.is_some() {
+            // Only who has entered a PID or a user namespace hands on.
+            if kinds.intersects(NamespaceFlags::PID | NamespaceFlags::USER) && arrival.descriptors.is_some() {
                 let flags = OFlags::PATH | OFlags::DIRECTORY;
                 let procfs = kernel.open(Path::new("/proc"), flags, Mode::empty());
                 arrival.procfs = Some(procfs.doing(|| "opening /proc")?);

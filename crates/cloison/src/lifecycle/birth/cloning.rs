@@ -47,6 +47,7 @@ impl Birth<'_> {
         waits_in: Option<Systemd>,
     ) -> Result<(), Error> {
         let kernel = self.kernel;
+        log::debug!("nsexec container setup");
         let (ours, theirs) = kernel.socketpair().doing("making a socket for the init")?;
         let pad = seals.then(launch::prepare_pad).transpose().doing("preparing the launch")?;
         let start = match begin {
