@@ -319,6 +319,30 @@ fn propagation_reaches_the_container_as_asked() {
 }
 
 #[test]
+fn what_the_container_mounts_in_a_shared_volume_is_on_the_host_too() {
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    sandbox.bind(&volume, &volume);
+    rustix::mount::mount_change(&volume, rustix::mount::MountPropagationFlags::SHARED).unwrap();
+    let inner = sandbox.directory("volume/inner");
+    let bundle = sandbox
+        .busybox("mount -t tmpfs inner /mnt/inner && touch /mnt/inner/made && echo ready; while ! test -e /mnt/stop; do sleep 0.02; done; umount /mnt/inner")
+        // As Kubernetes' `Bidirectional` asks for it.
+        .set("/linux/rootfsPropagation", "rshared")
+        .mount("bind", &volume, "/mnt", &["rbind", "rshared", "rw"])
+        .capabilities(&["CAP_SYS_ADMIN"]);
+    let container = bundle.run_detached();
+    container.until_prints("ready");
+    let pid = container.pid();
+    let seen = inner.join("made").exists();
+    fs::write(volume.join("stop"), "").unwrap();
+    sandbox.wait_for_orphan(pid);
+    container.delete().ok();
+    assert!(seen, "the mount is not on the host");
+    assert!(!inner.join("made").exists(), "the mount is still on the host");
+}
+
+#[test]
 fn root_propagation_is_set() {
     runc_lacks!("1.2: the propagation of the root is set after pivot_root");
     let sandbox = Sandbox::new();

@@ -50,15 +50,19 @@ fn make_parent_mount(kernel: &dyn Kernel, path: &Path, flags: MountPropagationFl
     }
 }
 
-/// `pivot_root(".", ".")`: the old root lies under the new one at the same place, and is dropped (`pivot_root(2)`).
+/// `pivot_root(".", ".")`: the old root lies on the new one at the same place, and is dropped (`pivot_root(2)`).
 pub(crate) fn pivot(kernel: &dyn Kernel, root: &Root<'_>, host_may_be_shared: bool) -> Result<(), Error> {
     let doing = || "changing the root to the container's";
+    // Its unmounting must not reach the host. Where it is shared, so are mounts of the container that were bound from it, and they are to
+    // stay so (Kubernetes' `Bidirectional`): so only the host's tree is made a slave, by a descriptor of it. `.` would be the new root.
+    let host = host_may_be_shared.then(|| open_root(kernel, Path::new("/"))).transpose()?;
     kernel.fchdir(root.fd()).doing(doing)?;
     kernel.pivot_root_here().doing(doing)?;
-    // The old root lies on the new one, and `.` means what lies on top. Its unmounting must not reach the host.
-    if host_may_be_shared {
+    if let Some(host) = host {
+        kernel.fchdir(host.as_fd()).doing(doing)?;
         kernel.mount_propagation(Path::new("."), RSLAVE).doing(doing)?;
     }
+    // To unmount `.` is to unmount what lies on top of it.
     kernel.umount_detach(Path::new(".")).doing(|| "dropping the host's root")?;
     kernel.fchdir(root.fd()).doing(doing)
 }
