@@ -9,8 +9,6 @@ begin "$0" "$@"
 IMAGE=localhost/busybox:test
 TASKS=/run/containerd/io.containerd.runtime.v2.task/default
 RUN=(ctr run --runc-binary "$RUNTIME")
-# What lets a container see its own limits.
-CGROUP=(--mount 'type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=ro:nosuid:noexec:nodev')
 client=$(client) || exit
 
 # run ID COMMAND...: in the foreground, gone afterwards.
@@ -51,11 +49,21 @@ is() { [[ $(status "$2") == "$1" ]] || { echo "not $1 but: $(status "$2")"; retu
 inside_task() { local id=$1; shift; ctr task exec --exec-id "e$RANDOM$RANDOM" "$id" "$@"; }
 
 # limit ID V1 V2: what a file of the container's cgroup holds, by its name on v1 (with the controller) and v2.
-limit() { inside_task "$1" sh -c "if [ -e /sys/fs/cgroup/cgroup.controllers ]; then cat /sys/fs/cgroup/$3; else cat /sys/fs/cgroup/$2; fi"; }
+limit() {
+    local pid path
+    pid=$(ctr task list | awk -v id="$1" '$1 == id { print $2 }')
+    if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
+        path=$(sed -n 's/^0:://p' "/proc/$pid/cgroup")
+        cat "/sys/fs/cgroup$path/$3"
+    else
+        path=$(awk -F: -v controller="${2%/*}" '("," $2 ",") ~ ("," controller ",") { print $3 }' "/proc/$pid/cgroup")
+        cat "/sys/fs/cgroup/${2%/*}$path/${2##*/}"
+    fi
+}
 
 state_before
 daemon containerd containerd
-step 'containerd starts' eventually 30 ctr version || exit
+need 'containerd starts' eventually 30 ctr version
 image busybox "$WORK/busybox.tar"
 image debian "$WORK/debian.tar"
 step 'images: a busybox is imported' ctr image import --snapshotter overlayfs "$WORK/busybox.tar"
@@ -84,11 +92,12 @@ in_its_root() {
 }
 step 'options: --runc-root is where the state is' in_its_root
 if [[ $(</proc/1/comm) == systemd ]]; then
+    inactive() { ! systemctl is-active --quiet "$1"; }
     in_slice() {
         "${RUN[@]}" --detach --null-io --runc-systemd-cgroup --cgroup system.slice:engine:s1 "$IMAGE" s1 sleep 1000
         expect active systemctl is-active engine-s1.scope
         end_now s1
-        eventually 10 exits 1 systemctl is-active --quiet engine-s1.scope
+        eventually 10 inactive engine-s1.scope
     }
     step 'options: --runc-systemd-cgroup makes a scope' in_slice
 else
@@ -143,8 +152,17 @@ printf '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat
 step 'run: --seccomp-profile' fails_saying 'quota exceeded' run_with --seccomp --seccomp-profile "$WORK/profile.json" -- c1 mkdir /d
 step 'run: --device' expect '1 b' run_with --device /dev/kmsg -- c1 stat -c '%t %T' /dev/kmsg
 step 'run: a device that was not given' fails_saying 'Operation not permitted' run c1 sh -c 'mknod /dev/kmsg c 1 11 && echo > /dev/kmsg'
-step 'run: --memory-limit' expect 67108864 run_with "${CGROUP[@]}" --memory-limit 67108864 -- c1 sh -c 'cat /sys/fs/cgroup/memory.max 2> /dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes'
-step 'run: --cpus' expect 50000 run_with "${CGROUP[@]}" --cpus 0.5 -- c1 sh -c 'cut -d" " -f1 /sys/fs/cgroup/cpu.max 2> /dev/null || cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us'
+limited() {
+    "${RUN[@]}" --detach --null-io --memory-limit 67108864 --cpus 0.5 "$IMAGE" limited sleep 1000
+    expect 67108864 limit limited memory/memory.limit_in_bytes memory.max
+    if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
+        expect '50000 100000' limit limited - cpu.max
+    else
+        expect 50000 limit limited cpu/cpu.cfs_quota_us -
+    fi
+    end_now limited
+}
+step 'run: --memory-limit and --cpus' limited
 step 'run: --uidmap and --gidmap' expect '         0     100000      65536' run_with --uidmap 0:100000:65536 --gidmap 0:100000:65536 -- c1 cat /proc/self/uid_map
 joins() {
     detached n1 sleep 1000
@@ -174,7 +192,8 @@ logged() {
     eventually 20 is STOPPED log
     ctr task delete log
     ctr container delete log
-    expect $'and this\nto a file' sort "$WORK/task.log"
+    # Who writes it is a process of its own.
+    eventually 10 expect $'and this\nto a file' sort "$WORK/task.log"
 }
 step 'run: --log-uri' logged
 # The package manager does what many programs do: it changes users, makes terminals, renames, and takes locks.
@@ -187,7 +206,7 @@ step 'tty: run has one, of the size of the caller' expect $'/dev/pts/0\n33 99' t
 step 'tty: its exit code' exits 5 tty_of "${RUN[@]}" --rm --tty "$IMAGE" t1 sh -c 'exit 5'
 step 'tty: /dev/console is it' matches 'devpts' tty_of "${RUN[@]}" --rm --tty "$IMAGE" t1 grep /dev/console /proc/mounts
 
-step 'detached: it runs' "${RUN[@]}" --detach --null-io "${CGROUP[@]}" "$IMAGE" c2 sh -c 'trap "exit 7" TERM; i=0; while :; do echo $((i=i+1)) > /count; sleep 0.05; done'
+step 'detached: it runs' "${RUN[@]}" --detach --null-io "$IMAGE" c2 sh -c 'trap "exit 7" TERM; i=0; while :; do echo $((i=i+1)) > /count; sleep 0.05; done'
 step 'detached: task list shows it' is RUNNING c2
 step 'detached: it has its own directory of the shim' test -d "$TASKS/c2"
 ps_of() { ctr task ps c2 | awk 'NR == 2 { print $1 }'; }
@@ -242,12 +261,12 @@ update() {
         '{containerId: $id, resources: {typeUrl: "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources", value: ($resources | @base64)}}')"
 }
 step 'update: memory' update c2 '{"memory": {"limit": 104857600}}'
-step 'update: memory, as the container sees it' expect 104857600 limit c2 memory/memory.limit_in_bytes memory.max
+step 'update: memory, for the container' expect 104857600 limit c2 memory/memory.limit_in_bytes memory.max
 step 'update: processors' update c2 '{"cpu": {"shares": 2048, "quota": 20000, "period": 100000}}'
 if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then want='20000 100000'; else want=20000; fi
-step 'update: processors, as the container sees them' expect "$want" limit c2 cpu/cpu.cfs_quota_us cpu.max
+step 'update: processors, for the container' expect "$want" limit c2 cpu/cpu.cfs_quota_us cpu.max
 step 'update: processes' update c2 '{"pids": {"limit": 50}}'
-step 'update: processes, as the container sees them' expect 50 limit c2 pids/pids.max pids.max
+step 'update: processes, for the container' expect 50 limit c2 pids/pids.max pids.max
 step 'update: the memory is as it was' expect 104857600 limit c2 memory/memory.limit_in_bytes memory.max
 step 'update: what cannot be is refused' fails_saying 'code [0-9]+: ' update c2 '{"cpu": {"cpus": "4000"}}'
 if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then key=memory.usage; else key=memory.usage_in_bytes; fi

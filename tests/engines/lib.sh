@@ -51,7 +51,7 @@ apart() {
     local script=$1 name=cloison-engine-$$ controllers path directory code own=()
     # In there is no network to make it from.
     if grep --quiet '^[^#]*image debian' "$script" && ! debian > /dev/null; then exit 2; fi
-    if grep --quiet '^[^#]*$(client)' "$script" && ! (cd "$HERE/client" && cargo build --quiet --release --locked --target-dir target) >&2; then exit 2; fi
+    if grep --quiet '^client=' "$script" && ! (cd "$HERE/client" && cargo build --quiet --release --locked --target-dir target) >&2; then exit 2; fi
     while IFS=: read -r _ controllers path; do
         directory=$(hierarchy "$controllers")
         if [[ -z $directory ]]; then continue; fi
@@ -198,6 +198,13 @@ step() {
     return "$code"
 }
 
+# need NAME COMMAND...: a step without which the others make no sense. (With `step ... || exit` the command would not end at the first thing that fails.)
+need() {
+    local before=$failures
+    step "$@"
+    if ((failures != before)); then exit 1; fi
+}
+
 # skip NAME REASON
 skip() {
     echo "skipped - $1: $2"
@@ -307,9 +314,10 @@ follow() {
     "$BASH" -euo pipefail -c "$text"
 }
 
-# image KIND FILE: an image as `docker save` writes it, as FILE: `busybox` (localhost/busybox:test) or `debian` (localhost/debian:test).
+# image KIND FILE: an image as `docker save` writes it, as FILE: `busybox` (localhost/busybox:test), `debian` (localhost/debian:test), or `pause`
+# (localhost/pause:test), whose program does nothing but wait for children, as the first one of a pod.
 image() {
-    local kind=$1 file=$2 build=$WORK/image-$1 layer config directory
+    local kind=$1 file=$2 build=$WORK/image-$1 layer config directory command='"sh"'
     mkdir -p "$build/root"
     case $kind in
     busybox)
@@ -322,6 +330,11 @@ image() {
         chown 1000:1000 "$build/root/home/user"
         tar --create --sort=name --numeric-owner --directory "$build/root" --file "$build/layer.tar" .
         ;;
+    pause)
+        cp "$(command -v catatonit)" "$build/root/pause"
+        command='"/pause","-P"'
+        tar --create --sort=name --numeric-owner --directory "$build/root" --file "$build/layer.tar" .
+        ;;
     debian)
         directory=$(debian) || return
         tar --create --sort=name --numeric-owner --one-file-system --directory "$directory" --exclude=./var/cache/apt/archives \
@@ -329,8 +342,8 @@ image() {
         ;;
     esac
     layer=$(sha256sum "$build/layer.tar" | cut -d' ' -f1)
-    printf '{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created_by":"test"}]}' \
-        "$layer" > "$build/config.json"
+    printf '{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Cmd":[%s]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created_by":"test"}]}' \
+        "$command" "$layer" > "$build/config.json"
     config=$(sha256sum "$build/config.json" | cut -d' ' -f1)
     mv "$build/config.json" "$build/$config.json"
     printf '[{"Config":"%s.json","RepoTags":["localhost/%s:test"],"Layers":["layer.tar"]}]' "$config" "$kind" > "$build/manifest.json"
