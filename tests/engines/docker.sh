@@ -86,7 +86,7 @@ with_debian 'run: Debian installs a package' matches 'Setting up own' docker run
 # --- what cannot be run ---
 
 step 'no such program: 127' exits 127 docker run --rm $IMAGE nosuch
-step 'no such program: why' fails_saying 'unable to start container process: exec: "nosuch": executable file not found in \$PATH' docker run --rm $IMAGE nosuch
+step 'no such program: why' fails_saying 'unable to start container process: (error during container init: )?exec: "nosuch": executable file not found in \$PATH' docker run --rm $IMAGE nosuch
 step 'no such path: 127' exits 127 docker run --rm $IMAGE /no/such
 step 'no such path: why' fails_saying 'exec: "/no/such": (stat /no/such: )?no such file or directory' docker run --rm $IMAGE /no/such
 step 'a program that may not be executed: 126' exits 126 docker run --rm $IMAGE /etc/passwd
