@@ -313,12 +313,13 @@ fn script(cell: Cell, tests: &Tests, output: &Path) -> String {
     let workspace = workspace().display().to_string();
     let (runtime, isolate) = (tests.isolate.with_file_name("cloison"), tests.isolate.display());
     let runtime = runtime.display();
+    // The output is appended: a test that is skipped says so to the same file by a descriptor of its own.
     // An emulated processor is a tenth as quick as ours, and both may have neighbours.
     let patience = if cell.kernel == "uml" { 4 } else { 10 };
     let mut script = format!(
         "mkdir -p {workspace} && mount --bind /run/share {workspace} && cd {workspace}\n\
          export CLOISON_TEST_DEBIAN=/ TMPDIR=/tmp HOME=/root RUST_BACKTRACE=0 CLOISON_TEST_PATIENCE={patience}\n\
-         exec > {} 2>&1; failed=0\n\
+         exec >> {} 2>&1; failed=0\n\
          mkdir -p {PROGRAMS}/deps && cp {runtime} {isolate} {PROGRAMS}/\n",
         output.display()
     );
