@@ -223,10 +223,11 @@ pub(crate) fn attach(
     target: BorrowedFd<'_>,
 ) -> Result<(), Errno> {
     kernel.move_mount(mount, target).map_err(|errno| {
-        match (errno, kernel.fstat(mount), kernel.fstat(target)) {
-            (Errno::INVAL, Ok(mount), Ok(target)) if is_directory(&mount) != is_directory(&target) => {
-                Errno::NOTDIR
-            }
+        if errno != Errno::INVAL {
+            return errno;
+        }
+        match (kernel.fstat(mount), kernel.fstat(target)) {
+            (Ok(mount), Ok(target)) if is_directory(&mount) != is_directory(&target) => Errno::NOTDIR,
             _ => errno,
         }
     })
