@@ -35,9 +35,10 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     let names_packages = for_cargo().any(|argument| *argument == "-p" || argument.starts_with("--package"));
     let names_targets = for_cargo().any(|argument| *argument == "--lib" || argument.starts_with("--test"));
     let tests = build::cargo()
-        .args(["test", "--no-fail-fast", "--config"])
+        .args(["test", "--no-fail-fast"])
         // With it all are built, whichever are named beside it.
         .args(if names_targets { &[][..] } else { &["--tests"] })
+        .arg("--config")
         .arg(format!("target.'cfg(unix)'.runner = [{runner}]"))
         // Cargo takes --workspace for more than a package that is named beside it.
         .args(if names_packages { &[][..] } else { &["--workspace"] })

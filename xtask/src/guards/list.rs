@@ -297,11 +297,16 @@ pub(super) const GUARDS: &[Guard] = &[
         without: &[
             Change {
                 file: "crates/cloison/src/lifecycle/birth/cloning.rs",
-                old: "        kernel.set_dumpable(false).map_err(doing)?;
-        kernel.setns(entered.as_fd(), NamespaceFlags::USER).map_err(doing)?;
-        kernel.set_dumpable(false).map_err(doing)?;",
-                new: "        kernel.setns(entered.as_fd(), NamespaceFlags::USER).map_err(doing)?;
-        kernel.set_dumpable(true).map_err(doing)?;",
+                old: "            kernel.set_dumpable(false).map_err(doing)?;
+            match kernel.setns(user.as_fd(), NamespaceFlags::USER) {",
+                new: "            match kernel.setns(user.as_fd(), NamespaceFlags::USER) {",
+            },
+            Change {
+                file: "crates/cloison/src/lifecycle/birth/cloning.rs",
+                old: "            }
+            kernel.set_dumpable(false).map_err(doing)?;",
+                new: "            }
+            kernel.set_dumpable(true).map_err(doing)?;",
             },
             Change {
                 file: CREATE,
