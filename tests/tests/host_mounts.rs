@@ -1,9 +1,11 @@
 //! Containers without a mount namespace: their mounts are the host's, and are taken back.
 
 use std::fs;
-use std::process::Command;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
-use cloison_tests::{Bundle, Sandbox, json, only_for};
+use cloison_tests::{Bundle, Sandbox, host, json, only_for, skip_unless};
 use rustix::mount::MountFlags;
 
 /// In the host's mount namespace, with the mounts of `spec`.
@@ -84,4 +86,101 @@ fn another_mount_in_their_place_is_left_alone() {
     sandbox.mount("tmpfs", &bundle.rootfs(), "tmpfs", MountFlags::empty(), "");
     container.delete_force().ok();
     assert!(mounts_below(&sandbox).iter().any(|line| line.contains(" - tmpfs tmpfs")));
+}
+
+/// A mount namespace that receives mounts from ours, as that of a service of systemd does.
+struct Receiver(Child);
+
+impl Receiver {
+    fn new() -> Self {
+        let script = ["--mount", "--propagation", "slave", "sh", "-c", "echo; exec sleep 1000"];
+        let mut child = Command::new("unshare").args(script).stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = [0];
+        child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        Self(child)
+    }
+
+    fn mounts_below(&self, directory: &Path) -> Vec<String> {
+        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.0.id())).unwrap();
+        let below = |line: &&str| line.contains(&format!("{}/", directory.display()));
+        mounts.lines().filter(below).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.0.kill().expect("it is ours");
+        self.0.wait().expect("it is ours");
+    }
+}
+
+#[test]
+fn none_of_them_stays_in_a_mount_namespace_that_receives_the_hosts() {
+    only_for!(Cloison, "runc takes none back");
+    let sandbox = Sandbox::new();
+    let directory = sandbox.dir().display().to_string();
+    sandbox.mount(&directory, sandbox.dir(), "", MountFlags::BIND, "");
+    assert!(Command::new("mount").args(["--make-shared", &directory]).status().unwrap().success());
+    let receiver = Receiver::new();
+    let container = in_mounts_of_host(&sandbox, "sleep 1000").start();
+    let seen = receiver.mounts_below(sandbox.dir());
+    assert!(!seen.iter().any(|line| line.contains("/rootfs/proc ")), "{seen:?}");
+    container.delete_force().ok();
+    assert_eq!(receiver.mounts_below(sandbox.dir()), [""; 0]);
+}
+
+#[test]
+fn a_second_container_does_not_cover_those_of_the_first() {
+    only_for!(Cloison, "runc takes none back");
+    let sandbox = Sandbox::new();
+    let bundle = in_mounts_of_host(&sandbox, "sleep 1000");
+    let first = bundle.start();
+    // Those of the first are in the root file system of the second.
+    bundle.run().refused_saying(&["nothing may be mounted in it before", "/rootfs/"]);
+    first.delete_force().ok();
+    assert_eq!(mounts_below(&sandbox), [""; 0]);
+}
+
+#[test]
+fn they_are_found_where_their_directory_has_gone() {
+    only_for!(Cloison, "runc takes none back");
+    skip_unless!(host::kernel() >= (6, 8), "needs numbers of mounts that are not given again (Linux 6.8)");
+    let sandbox = Sandbox::new();
+    let bundle = in_mounts_of_host(&sandbox, "sleep 1000");
+    let container = bundle.start();
+    let moved = sandbox.dir().join("moved");
+    fs::rename(bundle.dir(), &moved).unwrap();
+    assert!(mounts_below(&sandbox).iter().any(|line| line.contains("/moved/rootfs/proc ")));
+    container.delete_force().ok();
+    assert_eq!(mounts_below(&sandbox), [""; 0]);
+    fs::rename(&moved, bundle.dir()).unwrap();
+}
+
+#[test]
+fn a_mount_on_theirs_keeps_them_from_being_deleted_and_the_reason_is_told() {
+    only_for!(Cloison, "runc takes none back");
+    let sandbox = Sandbox::new();
+    let bundle = in_mounts_of_host(&sandbox, "sleep 1000");
+    let container = bundle.start();
+    sandbox.mount("tmpfs", &bundle.rootfs(), "tmpfs", MountFlags::empty(), "");
+    container.delete_force().refused_saying(&["covered by another mount"]);
+    assert!(Command::new("umount").arg(bundle.rootfs()).status().unwrap().success());
+    container.delete_force().ok();
+    assert_eq!(mounts_below(&sandbox), [""; 0]);
+}
+
+#[test]
+fn the_hosts_own_root_is_refused_and_nothing_is_mounted_on_it() {
+    only_for!(Cloison, "runc mounts there");
+    let sandbox = Sandbox::new();
+    let mounts = || {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        // Other tests have theirs, at the same time.
+        table.lines().filter(|line| !line.contains("/cloison-test-")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = mounts();
+    let bundle = in_mounts_of_host(&sandbox, "true").set("/root", json!({"path": "/", "readonly": true}));
+    // There is always something mounted below it.
+    bundle.run().refused_saying(&["nothing may be mounted in it before"]);
+    assert_eq!(mounts(), before);
 }

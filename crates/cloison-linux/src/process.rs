@@ -114,7 +114,7 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<()> {
 /// Before Linux 5.14 these files are root's while the caller is not dumpable, and an ordinary user's own are closed to him: then he is dumpable
 /// for the moment. Whoever could use it is a process of his, outside of the container or with the host's PID namespace, to whom all his other
 /// processes are open, too.
-pub(crate) fn fdinfo(fd: BorrowedFd<'_>) -> Result<String> {
+fn fdinfo(fd: BorrowedFd<'_>) -> Result<String> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
     let read = || {
         file::open(path.as_ref(), OFlags::RDONLY, Mode::empty())

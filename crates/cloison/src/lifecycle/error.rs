@@ -118,6 +118,34 @@ pub enum Error {
         /// The sections of `linux.resources`.
         limits: Vec<&'static str>,
     },
+    /// What is mounted there would not be seen in a root file system on which the container's mounts are to lie.
+    #[error(
+        "without a mount namespace the container's mounts are the host's, and lie on the root file system {}: nothing may be mounted in \
+         it before, as there is at {}", path.display(), below.display()
+    )]
+    MountBelowRoot {
+        /// The root file system.
+        path: PathBuf,
+        /// The first mount in it.
+        below: PathBuf,
+    },
+    /// The container's mounts would be made on the host's own root, and could not be taken back.
+    #[error(
+        "{} is the host's own root: without a mount namespace the container's mounts could not be taken away from it", path.display()
+    )]
+    RootOfHost {
+        /// The root file system.
+        path: PathBuf,
+    },
+    /// The container's mounts cannot be reached.
+    #[error(
+        "the container's mounts on {} are covered by another mount: take that away first, as by deleting the container that it belongs to",
+        path.display()
+    )]
+    Covered {
+        /// The root file system.
+        path: PathBuf,
+    },
     /// A network device did not get into the container.
     #[error("moving the network device {device}: {}{why}", Text(*errno))]
     NetDevice {

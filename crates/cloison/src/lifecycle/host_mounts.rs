@@ -4,14 +4,15 @@
 //! the number that the kernel gave it. Where it goes, they go with it.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use cloison_linux::mount::{self, MountAttr};
+use cloison_linux::mount;
 use cloison_linux::{Errno, Kernel, Mode, MountPropagationFlags, OFlags, OpenTreeFlags};
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::Error;
 use super::error::Doing as _;
+use crate::resctrl;
 use crate::state::HostMount;
 
 /// The mount before it is anywhere, and the directory that it will cover.
@@ -22,60 +23,119 @@ pub(super) struct Prepared {
     tree: OwnedFd,
 }
 
-/// Makes the mount, and nobody sees it yet. Nothing that is mounted on it will be seen elsewhere, nor the other way round.
+/// Makes the mount, and nobody sees it yet. What is mounted below the root file system already would not be in it: a copy of that would stay
+/// in every mount namespace that receives mounts from this one.
 pub(super) fn prepare(kernel: &dyn Kernel, path: &Path) -> Result<Prepared, Error> {
     let doing = || format!("binding the root file system {} on itself", path.display());
     let directory = open(kernel, path).doing(doing())?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE;
-    let tree = kernel.open_tree(directory.as_fd(), flags).doing(doing())?;
-    kernel.mount_setattr(tree.as_fd(), true, &private()).doing(doing())?;
-    let id = number(tree.as_fd()).doing(doing())?;
-    Ok(Prepared { mount: HostMount { path: path.to_owned(), id }, directory, tree })
+    let place =
+        std::fs::read_link(in_proc(directory.as_fd())).map_err(|error| errno(&error)).doing(doing())?;
+    if let Some((_, below)) = table()?.into_iter().find(|(_, at)| *at != place && at.starts_with(&place)) {
+        return Err(Error::MountBelowRoot { path: path.to_owned(), below });
+    }
+    let tree = kernel.open_tree(directory.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE).doing(doing())?;
+    let (id, number) = numbers(tree.as_fd()).doing(doing())?;
+    Ok(Prepared { mount: HostMount { path: path.to_owned(), id, number }, directory, tree })
 }
 
 impl Prepared {
-    /// Puts it where all see it. The state that names it is saved before.
+    /// Puts it where all see it. The state that names it is saved before. Nothing that is mounted on it will be seen elsewhere, nor the other way
+    /// round.
     pub(super) fn attach(&self, kernel: &dyn Kernel) -> Result<(), Error> {
-        kernel
-            .move_mount(self.tree.as_fd(), self.directory.as_fd())
-            .doing(format!("binding the root file system {} on itself", self.mount.path.display()))
+        let path = &self.mount.path;
+        let doing = || format!("binding the root file system {} on itself", path.display());
+        kernel.move_mount(self.tree.as_fd(), self.directory.as_fd()).doing(doing())?;
+        // Below a mount that is shared it has become shared itself.
+        make_private(kernel, self.tree.as_fd()).doing(doing())?;
+        // The root of this process cannot be covered for it.
+        if numbers(open(kernel, path).doing(doing())?.as_fd()).doing(doing())?.0 == self.mount.id {
+            return Ok(());
+        }
+        mount::umount_detach_opened(self.tree.as_fd()).doing(doing())?;
+        Err(Error::RootOfHost { path: path.clone() })
     }
 }
 
-/// Takes the mount away, with all that lies on it. What lies there instead, or nothing, is left as it is.
+/// Takes the mount away, with all that lies on it, wherever it is by now.
+///
+/// # Errors
+/// [`Error::Covered`] where another lies on it: it cannot be reached, and must not be forgotten.
 pub(super) fn take_back(kernel: &dyn Kernel, held: Option<&HostMount>) -> Result<(), Error> {
     let Some(held) = held else { return Ok(()) };
     let doing = || format!("taking back the mounts on {}", held.path.display());
-    let top = match open(kernel, &held.path) {
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-        opened => opened.doing(doing())?,
-    };
-    if number(top.as_fd()).doing(doing())? != held.id {
-        log::debug!("on {} there is another mount, or none", held.path.display());
-        return Ok(());
+    if let Some(top) = ours(kernel, &held.path, held).doing(doing())? {
+        return remove(kernel, top.as_fd()).doing(doing());
     }
-    // What was bound from a mount that is shared would take its twins on the host along (mount_namespaces(7)).
-    kernel.mount_setattr(top.as_fd(), true, &private()).doing(doing())?;
-    mount::umount_detach_opened(top.as_fd()).doing(doing())
+    let place = std::fs::canonicalize(&held.path).unwrap_or_else(|_| held.path.clone());
+    for (_, point) in table()?.into_iter().filter(|(number, _)| *number == held.number) {
+        if point == place {
+            return Err(Error::Covered { path: held.path.clone() });
+        }
+        // Its directory has another name. Numbers that are given out again say nothing by themselves.
+        if held.id != held.number
+            && let Some(top) = ours(kernel, &point, held).doing(doing())?
+        {
+            return remove(kernel, top.as_fd()).doing(doing());
+        }
+    }
+    log::debug!("{} is not on the host any more", held.path.display());
+    Ok(())
 }
 
-fn private() -> MountAttr<'static> {
-    MountAttr { propagation: Some(MountPropagationFlags::PRIVATE), ..MountAttr::default() }
+/// What is at a path, if it is the held mount.
+fn ours(kernel: &dyn Kernel, path: &Path, held: &HostMount) -> Result<Option<OwnedFd>, Errno> {
+    match open(kernel, path) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        opened => opened.and_then(|top| Ok((numbers(top.as_fd())?.0 == held.id).then_some(top))),
+    }
+}
+
+fn remove(kernel: &dyn Kernel, top: BorrowedFd<'_>) -> Result<(), Errno> {
+    // What was bound from a mount that is shared would take its twins on the host along (mount_namespaces(7)).
+    make_private(kernel, top)?;
+    mount::umount_detach_opened(top)
+}
+
+/// By mount(2), which older kernels have, too.
+fn make_private(kernel: &dyn Kernel, mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    kernel.mount_propagation(&in_proc(mount), private)
+}
+
+fn in_proc(fd: BorrowedFd<'_>) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
 fn open(kernel: &dyn Kernel, path: &Path) -> Result<OwnedFd, Errno> {
     kernel.open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
 }
 
-/// `STATX_MNT_ID_UNIQUE` of statx(2), or, before Linux 6.8, `STATX_MNT_ID`.
-fn number(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+/// The number of each mount, and its place.
+fn table() -> Result<Vec<(u64, PathBuf)>, Error> {
+    let text = std::fs::read("/proc/self/mountinfo")
+        .map_err(|error| errno(&error))
+        .doing("reading /proc/self/mountinfo")?;
+    let entry = |line: &[u8]| {
+        let number = std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()?;
+        Some((number, resctrl::point_of(line)?))
+    };
+    Ok(text.split(|byte| *byte == b'\n').filter_map(entry).collect())
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// `STATX_MNT_ID_UNIQUE` of statx(2) (Linux 6.8), which no other mount ever gets, and `STATX_MNT_ID` (5.8), which mountinfo has; the latter twice where
+/// there is no other.
+fn numbers(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
-    let answer = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID | MNT_ID_UNIQUE)?;
-    let known = StatxFlags::from_bits_retain(answer.stx_mask);
-    if known.intersects(StatxFlags::MNT_ID | MNT_ID_UNIQUE) {
-        Ok(answer.stx_mnt_id)
-    } else {
-        log::debug!("the kernel gives descriptor {} no number of its mount", fd.as_raw_fd());
-        Err(Errno::OPNOTSUPP)
-    }
+    let ask = |which| {
+        let answer = statx(fd, c"", AtFlags::EMPTY_PATH, which)?;
+        Ok::<_, Errno>(
+            StatxFlags::from_bits_retain(answer.stx_mask).intersects(which).then_some(answer.stx_mnt_id),
+        )
+    };
+    let number = ask(StatxFlags::MNT_ID)?.ok_or(Errno::OPNOTSUPP)?;
+    Ok((ask(MNT_ID_UNIQUE)?.unwrap_or(number), number))
 }

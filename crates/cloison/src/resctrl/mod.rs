@@ -275,21 +275,30 @@ impl Resctrl {
 
     /// Removes what is the container's alone. What is gone already is no error.
     pub fn remove(&self, group: &Group) -> Result<(), Error> {
+        group.monitor.as_ref().map_or(Ok(()), |monitor| self.remove_directory(monitor))?;
         let is_ours = group.own || group.made && self.is_empty(&group.class)?;
-        let own = is_ours.then_some(&group.class);
-        for directory in group.monitor.iter().chain(own) {
-            match fs::remove_dir(directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(self.failed("removing", directory, error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        if is_ours { self.remove_directory(&group.class) } else { Ok(()) }
     }
 
-    /// Whether nobody is in a class; one that has gone has nobody.
+    fn remove_directory(&self, directory: &Path) -> Result<(), Error> {
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("removing", directory, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nobody is in a class, or about to be: whoever wants to be monitored has made a group in it before. One that has gone has nobody.
     fn is_empty(&self, class: &Path) -> Result<bool, Error> {
+        let groups = class.join("mon_groups");
+        match fs::read_dir(&groups).map(|mut groups| groups.next().is_some()) {
+            Ok(true) => return Ok(false),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(self.failed("listing", &groups, error));
+            }
+            Ok(false) | Err(_) => {}
+        }
         let path = class.join("tasks");
         match fs::read_to_string(&path) {
             Ok(tasks) => Ok(tasks.trim().is_empty()),
@@ -337,12 +346,16 @@ fn words(last_status: &str) -> String {
     if last_status.is_empty() { String::new() } else { format!(" (last_cmd_status: {last_status})") }
 }
 
-/// The mount point in a line of `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`), if it is of a resctrl.
+/// The mount point in a line of `/proc/self/mountinfo`, if it is of a resctrl.
 fn mount_point(line: &[u8]) -> Option<PathBuf> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let point = fields.nth(4)?;
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    (kind == b"resctrl").then(|| PathBuf::from(OsString::from_vec(unescape(point))))
+    let kind = line.split(|byte| *byte == b' ').skip_while(|field| *field != b"-").nth(1)?;
+    (kind == b"resctrl").then(|| point_of(line))?
+}
+
+/// The mount point in a line of `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
+pub(crate) fn point_of(line: &[u8]) -> Option<PathBuf> {
+    let point = line.split(|byte| *byte == b' ').nth(4)?;
+    Some(PathBuf::from(OsString::from_vec(unescape(point))))
 }
 
 /// Blanks and the like stand as three octal digits there.

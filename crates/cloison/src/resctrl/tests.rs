@@ -137,6 +137,10 @@ fn a_named_class_that_was_made_for_a_container_that_is_not_born_goes_unless_othe
     fs::remove_file(machine.directory.path().join("gold/tasks")).unwrap();
     machine.resctrl.remove(&Group { made: false, ..group.clone() }).unwrap();
     assert!(machine.has("gold"), "it stays once the container is born");
+    fs::create_dir_all(machine.directory.path().join("gold/mon_groups/c2")).unwrap();
+    machine.resctrl.remove(&group).unwrap();
+    assert!(machine.has("gold"), "somebody is about to join");
+    fs::remove_dir_all(machine.directory.path().join("gold/mon_groups")).unwrap();
     machine.resctrl.remove(&group).unwrap();
     assert!(!machine.has("gold"));
 }

@@ -82,6 +82,8 @@ pub struct HostMount {
     pub path: PathBuf,
     /// Its number: one for all time where the kernel has such (Linux 6.8), else one that another may get when it is gone.
     pub id: u64,
+    /// The one of the latter kind, which `/proc/self/mountinfo` has.
+    pub number: u64,
 }
 
 /// The process that keeps a container's streams, and what it does with them.
