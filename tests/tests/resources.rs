@@ -406,18 +406,19 @@ fn who_may_make_no_cgroup_is_told_which_limits_will_not_hold() {
     let sandbox = Sandbox::new();
     let limits = json!({"pids": {"limit": 5}, "cpu": {"shares": 7}});
     let bundle = sandbox.sleeper().set("/linux/resources", limits);
-    let plan = |bundle: &Bundle<'_>| {
+    let plan = |bundle: &Bundle<'_>, rootless: &str| {
         bundle.write();
         let mut command = sandbox.bare_command("setpriv");
         command
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .arg(cloison_tests::runtime::binary());
         sandbox.finish({
-            command.arg("--root").arg(sandbox.root()).arg("plan").arg(bundle.dir());
+            command.arg("--root").arg(sandbox.root()).args([rootless, "plan"]).arg(bundle.dir());
             command
         })
     };
-    let output = plan(&bundle);
+    plan(&bundle, "--rootless=auto").refused_saying(&["cannot set cpu and pids limit", "--rootless=true"]);
+    let output = plan(&bundle, "--rootless=true");
     for section in ["pids", "cpu"] {
         let warning = format!(
             "/linux/resources/{section}: ignored without a cgroup of the container's own: nothing is limited"
@@ -427,5 +428,5 @@ fn who_may_make_no_cgroup_is_told_which_limits_will_not_hold() {
     assert!(!output.stdout.contains("make the cgroup"));
     // Who asks for a certain one means it.
     let bundle = bundle.set("/linux/cgroupsPath", format!("/{}-here", sandbox.name()));
-    assert!(plan(&bundle).ok().contains("make the cgroup  [/linux/cgroupsPath]"));
+    assert!(plan(&bundle, "--rootless=auto").ok().contains("make the cgroup  [/linux/cgroupsPath]"));
 }
