@@ -77,6 +77,30 @@ fn the_agent_answers_for_the_kernel_in_a_users_container() {
 }
 
 #[test]
+fn the_agent_answers_for_another_process_and_a_hook_of_a_users_container() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    for no_new_privileges in [true, false] {
+        let path = user.directory().join(format!("agent-{no_new_privileges}.sock"));
+        // The first process, the hook, and the other one.
+        let agent = Agent::new(&path, 3, no_medium);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "! mkdir /dev/shm/a"]}]);
+        let bundle = user
+            .root_only("sleep 1000")
+            .set("/process/noNewPrivileges", no_new_privileges)
+            .set("/hooks/startContainer", hook)
+            .set("/linux/seccomp", profile(&["mkdir", "mkdirat"], agent.path()));
+        let container = user.start(&bundle);
+        let output = user.does(&["exec", &container.id, "/bin/mkdir", "/dev/shm/a"]);
+        assert_eq!(output.code(), 1, "{}", output.describe());
+        assert!(output.stderr.contains("No medium found"), "{}", output.describe());
+        container.end();
+        agent.finish();
+    }
+}
+
+#[test]
 fn the_agent_is_told_of_the_container_before_its_program_runs() {
     let sandbox = Sandbox::new();
     for (bundle, agent) in both(&sandbox, "mkdir /dev/shm/a && echo made", &["mkdir"], go_on) {

@@ -231,6 +231,7 @@ mod tests {
             uid: 0,
             gid: 0,
             seen_waiting: false,
+            seen_listening: false,
             groups: Some(Vec::new()),
             capabilities: Capabilities::default(),
             no_new_privileges: false,

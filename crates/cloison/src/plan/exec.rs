@@ -172,6 +172,7 @@ impl ExecPlan {
             takes_streams: false,
         };
         let mut program = Program::of(&spec, &options).map_err(|problem| Refusal::Problems(vec![problem]))?;
+        program.seen_listening = !facts.privileged;
         if facts.groups_denied
             && let Some(problem) = program.keep_groups("")
         {
@@ -220,6 +221,7 @@ impl ExecPlan {
             takes_streams: false,
         };
         let mut program = Program::of(&spec, &options)?;
+        program.seen_listening = !facts.privileged;
         if facts.groups_denied
             && let Some(problem) = program.keep_groups("/process")
         {

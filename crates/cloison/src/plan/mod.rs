@@ -170,6 +170,7 @@ impl Plan {
         }
         let namespaces = namespaces::Namespaces::of(spec);
         program.seen_waiting = !facts.privileged && namespaces.nobody_else_sees_the_init();
+        program.seen_listening = program.seen_waiting;
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         warnings.extend(mounts::warnings(spec, &rootfs));
         warnings.extend(mounts::held_by_host(spec, &namespaces).then(mounts::warn_of_host));

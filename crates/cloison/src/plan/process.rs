@@ -45,6 +45,10 @@ pub struct Program {
     /// what a process that is not dumpable was made from, and only root has those. Not where processes of other containers could look
     /// into it, too, before it has lost any rights: there the commands wait for the program.
     pub seen_waiting: bool,
+    /// While its filter's listener is taken, the ordinary user whose process it is may look into it, likewise. By then the runtime is not in its memory
+    /// any more, and it has no descriptors but those of its program and the connection to the runtime; who could look into a process that joins has all
+    /// its rights already.
+    pub seen_listening: bool,
 }
 
 /// The five sets of capabilities(7).
@@ -94,7 +98,7 @@ impl Program {
 
     /// The step that loads the filter, before the rights are taken away or after.
     fn filters(&self) -> (Option<LaunchStep>, Option<LaunchStep>) {
-        let step = self.seccomp.as_ref().map(|filter| filter.step(self.seen_waiting));
+        let step = self.seccomp.as_ref().map(|filter| filter.step(self.seen_listening));
         if self.no_new_privileges { (None, step) } else { (step, None) }
     }
 
@@ -194,6 +198,7 @@ impl Program {
             seccomp: Filter::of(spec)?,
             preserve_fds: options.preserve_fds,
             seen_waiting: false,
+            seen_listening: false,
         })
     }
 }
