@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cloison_tests::host::{CgroupLayout, cgroup_layout};
+use cloison_tests::host::{CgroupLayout, cgroup_layout, cgroup_mounts};
 use cloison_tests::user::{ID, User, with_maps};
 use cloison_tests::{Bundle, Output, Rootfs, Sandbox, json, only_for, runc_lacks, skip_unless};
 
@@ -172,4 +172,35 @@ fn limits_hold_in_a_scope_of_the_users_systemd() {
     assert!(output.stdout.contains(&format!("cloison-{id}.scope")), "{}", output.describe());
     assert!(output.stderr.contains(NO_MORE), "{}", output.describe());
     assert!(!output.stderr.contains("ignored"), "{}", output.describe());
+}
+
+#[test]
+fn cgroups_of_v1_that_are_the_users_are_enough_on_a_hybrid_machine() {
+    let is_unified = |path: &PathBuf| path.join("cgroup.controllers").exists();
+    let is_hybrid = cgroup_layout() == CgroupLayout::V1 && cgroup_mounts().iter().any(is_unified);
+    skip_unless!(is_hybrid, "needs a hybrid machine (cgroup v1 with v2 beside it)");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let mut made = Vec::new();
+    for hierarchy in cgroup_mounts().into_iter().filter(|path| !is_unified(path)) {
+        let directory = hierarchy.join(format!("{}-delegated", sandbox.name()));
+        fs::create_dir(&directory).expect("root may make cgroups");
+        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|file| hierarchy.join(file).exists()) {
+            fs::copy(hierarchy.join(file), directory.join(file)).expect("root may share processors out");
+        }
+        chown(&directory, Some(ID), Some(ID)).expect("root may give cgroups away");
+        made.push(directory);
+    }
+    let path = format!("/{0}-delegated/{0}", sandbox.name());
+    let container =
+        user.start(&limited(&sandbox, ID).args(["sleep", "1000"]).set("/linux/cgroupsPath", path));
+    let limits: Vec<_> = made
+        .iter()
+        .filter_map(|directory| fs::read_to_string(directory.join(sandbox.name()).join("pids.max")).ok())
+        .collect();
+    assert_eq!(limits, [format!("{LIMIT}\n")]);
+    container.end();
+    for directory in made {
+        fs::remove_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    }
 }

@@ -63,21 +63,29 @@ impl Record {
     /// hierarchy.
     #[must_use]
     pub fn may_be_made(&self) -> bool {
-        let may_make = |path: &PathBuf| {
-            // mkdir(2) happens in the last directory that is there; the one that is there already is written into.
-            let mut levels = path.ancestors();
-            levels.find(|level| level.exists()).is_some_and(|level| {
-                accessat(CWD, level, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
-            })
-        };
         match self {
             // What systemd may, it says itself.
             Self::Disabled(_) | Self::Systemd(_) => true,
             Self::Unified(cgroup) => may_make(&cgroup.directory) && may_be_entered(&cgroup.directory),
-            Self::Legacy(cgroup) => {
-                cgroup.directories.iter().map(|one| &one.path).chain(&cgroup.unified).all(may_make)
-            }
+            Self::Legacy(cgroup) => cgroup
+                .directories
+                .iter()
+                .map(|one| &one.path)
+                .chain(&cgroup.unified)
+                .all(|path| may_make(path)),
         }
+    }
+
+    /// The same without the v2 hierarchy of a hybrid machine, if the caller has no rights there: it has no controllers, and those who delegate v1
+    /// cgroups often leave it out.
+    #[must_use]
+    pub fn as_far_as_open(mut self) -> Self {
+        if let Self::Legacy(cgroup) = &mut self
+            && let Some(closed) = cgroup.unified.take_if(|path| !may_make(path))
+        {
+            log::debug!("{} is closed to the caller, and left out", closed.display());
+        }
+        self
     }
 
     /// The directories by controller, as runc's `state.json` has them in `cgroup_paths`: `cpu`, `name=systemd`, and
@@ -100,6 +108,13 @@ impl Record {
             }
         }
     }
+}
+
+/// Whether the caller may make this directory: mkdir(2) happens in the last one that is there; the one that is there already is written into.
+fn may_make(path: &Path) -> bool {
+    path.ancestors().find(|level| level.exists()).is_some_and(|level| {
+        accessat(CWD, level, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+    })
 }
 
 /// Whether the caller, who is in the cgroup beside it, may be moved into a cgroup of v2 that is to be made: that takes the rights over the one

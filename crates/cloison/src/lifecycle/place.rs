@@ -36,7 +36,7 @@ pub(super) fn choose(driver: CgroupDriver, spec: &Spec, id: &ContainerId) -> Res
 fn by_us(asked: Option<&str>, id: &ContainerId) -> Result<(Layout, Record), Error> {
     let place = CgroupPath::new(asked, id.as_str())?;
     let layout = Layout::detect_for(&place)?;
-    let record = layout.place(&place)?;
+    let record = layout.place(&place)?.as_far_as_open();
     Ok((layout, record))
 }
 
