@@ -65,7 +65,9 @@ apart() {
             echo 1 > "$directory/cgroup.clone_children"
         fi
     done < /proc/self/cgroup
-    # The braces' process moves, not this one: nothing is left in the cgroups when it has ended, and they can be removed.
+    # Who ends this shell ends it when the script has ended: somebody has to take the cgroups away.
+    trap : HUP INT TERM
+    # The subshell moves, not this one: nothing is left in the cgroups when it has ended, and they can be removed.
     (
         for directory in "${own[@]}"; do echo "$BASHPID" > "$directory/cgroup.procs" || exit 2; done
         exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc --net --ipc --uts --cgroup \

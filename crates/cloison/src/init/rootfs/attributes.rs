@@ -1,5 +1,6 @@
 //! Attributes and propagation of mounts: by `mount_setattr(2)` while a mount is detached, or, before Linux 5.12, by `mount(2)` once it is
-//! attached. Until the program begins nobody else is in the mount namespace, who could use a mount in between.
+//! attached. Until the program begins nobody else is in a new mount namespace, who could use a mount in between; for one that is joined, and for
+//! copies that a shared target makes elsewhere, that does not hold (SECURITY.md, "What is not guarded").
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
