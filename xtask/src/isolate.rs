@@ -25,6 +25,7 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
         return Err(format!("{program} --list: {}", listed.status).into());
     }
     let listed = String::from_utf8(listed.stdout)?;
+    let file = file(program);
     let names: VecDeque<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     let (count, begun) = (names.len(), Instant::now());
     let waiting = Mutex::new(names);
@@ -35,7 +36,7 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
             scope.spawn(|| {
                 while let Some(name) = next() {
                     if let Err(error) = one(program, name) {
-                        println!("FAILED: {name}: {error}");
+                        println!("FAILED: {file}::{name}: {error}");
                         failed.lock().expect("no thread panics").push(name);
                     }
                 }
@@ -50,6 +51,12 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
         begun.elapsed().as_secs_f32()
     );
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+}
+
+/// What the program was before it was compiled: its own name has a hash at its end.
+fn file(program: &str) -> &str {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    name.rsplit_once('-').map_or(name, |(file, _hash)| file)
 }
 
 /// Runs one test. Says why, if it was skipped.
@@ -72,9 +79,13 @@ fn one(program: &str, name: &str) -> Result<()> {
     let text = String::from_utf8_lossy(&bytes);
     match status {
         Some(status) if status.success() => {
-            text.lines().filter(|line| line.starts_with("skipped: ")).for_each(|line| println!("{line}"));
+            for reason in text.lines().filter_map(|line| line.strip_prefix("skipped: ")) {
+                // A test beside the code tells the reason alone.
+                let own = format!("{}::{name}: ", file(program));
+                println!("skipped: {own}{}", reason.strip_prefix(&own).unwrap_or(reason));
+            }
             if text.contains("1 ignored") {
-                println!("skipped: {name}: it is marked to be ignored");
+                println!("skipped: {}::{name}: it is marked to be ignored", file(program));
             }
             Ok(())
         }

@@ -7,12 +7,25 @@ use crate::{Result, build};
 /// # Errors
 /// When the page cannot be read or written, or has no such lines.
 pub(crate) fn put(page: &str, marks: [&str; 2], table: &str) -> Result<()> {
-    let path = build::root().join(page);
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{page}: {error}"))?;
-    let [begin, end] = marks.map(|mark| text.find(mark));
-    let (Some(begin), Some(end)) = (begin, end) else {
-        return Err(format!("{page} has no place for the table").into());
-    };
-    let (before, after) = (&text[..begin + marks[0].len()], &text[end..]);
-    Ok(std::fs::write(path, format!("{before}\n{table}{after}"))?)
+    let (text, begin, end) = find(page, marks)?;
+    Ok(std::fs::write(build::root().join(page), format!("{}\n{table}{}", &text[..begin], &text[end..]))?)
+}
+
+/// What stands between two lines of a page.
+///
+/// # Errors
+/// When the page cannot be read, or has no such lines.
+pub(crate) fn get(page: &str, marks: [&str; 2]) -> Result<String> {
+    let (text, begin, end) = find(page, marks)?;
+    Ok(text[begin..end].to_owned())
+}
+
+/// The page, and where the text between two of its lines begins and ends.
+fn find(page: &str, marks: [&str; 2]) -> Result<(String, usize, usize)> {
+    let text =
+        std::fs::read_to_string(build::root().join(page)).map_err(|error| format!("{page}: {error}"))?;
+    match marks.map(|mark| text.find(mark)) {
+        [Some(begin), Some(end)] => Ok((text, begin + marks[0].len(), end)),
+        _ => Err(format!("{page} has no place for the table").into()),
+    }
 }

@@ -1,6 +1,7 @@
 //! The integration tests on other kernels and other layouts of cgroups, each in a throw-away machine.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -8,26 +9,34 @@ use std::time::{Duration, Instant};
 use crate::vm::{self, Machine};
 use crate::{Result, build, command, page};
 
+mod record;
+
+use record::Record;
+
 /// Packages whose tests depend on the kernel.
 const PACKAGES: [&str; 3] = ["cloison-tests", "cloison-cgroup", "cloison-linux"];
 
-/// Where the last result is kept.
+/// Where the last results are kept: how many tests have passed in which cell, and why others have not.
+const PAGES: [&str; 2] = [PAGE, "docs/conformance/matrix.md"];
+
+/// The page of what others measure us by.
 pub(crate) const PAGE: &str = "docs/conformance.md";
 
-/// The lines of the page between which the table stands.
+/// The lines of each page between which its table stands.
 const MARKS: [&str; 2] = ["<!-- cargo xtask matrix --write -->", "<!-- end of the matrix -->"];
 
 /// Where the programs are executed from: on the machine's own disk. From a shared directory every start reads them anew.
 const PROGRAMS: &str = "/usr/local/lib/cloison-test";
 
-/// How long one machine may take.
-const PATIENCE: Duration = Duration::from_hours(1);
+/// How long one machine may take: an emulated processor has needed more than an hour.
+const PATIENCE: Duration = Duration::from_hours(4);
 
 pub(crate) const USAGE: &str = "\
-usage: cargo xtask matrix [--quick] [--write] [--cell NAME]... [--test FILE]... [--env NAME=VALUE]... [PART OF A NAME]...
+usage: cargo xtask matrix [--quick] [--write] [--last] [--cell NAME]... [--test FILE]... [--env NAME=VALUE]... [PART OF A NAME]...
 
 Builds the tests here and runs them in throw-away machines, one machine a cell. `--quick`: those of User Mode Linux alone.
-`--write` puts the table into docs/conformance.md.
+`--write` puts what came of a whole cell into docs/conformance.md, and its skipped tests into docs/conformance/matrix.md, as soon as it is done; the rows of all other cells stay as they are.
+`--last` runs nothing: it takes what the last run of each cell has left in target/matrix.
 
 cells: KERNEL/LAYOUT/WHO, or the beginning of that for several. The kernel is one of uml, 5.10, 6.1, 6.12; the layout is
   v2-systemd   cgroup v2, systemd is there, the runtime makes its cgroups itself
@@ -97,17 +106,51 @@ impl Cell {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     passed: usize,
+    /// `FILE::TEST: how it ended`.
     failed: Vec<String>,
-    /// What was skipped, and why.
+    /// `FILE::TEST: why`.
     skipped: Vec<String>,
     seconds: u64,
+    /// The commit whose tests were run, all of them; none where only some were.
+    commit: Option<String>,
+    /// What the machine has ended with; none where it was interrupted.
+    code: Option<u8>,
 }
 
+/// What the output of a cell begins with, if it is of all tests; the commit follows.
+const WHOLE: &str = "# all tests of ";
+
+/// What it ends with; the seconds and the exit code follow.
+const ENDED: &str = "# ended after ";
+
 impl Outcome {
-    /// Reads what [`isolate`](crate::isolate) has printed, program by program.
+    /// What a run has left.
+    fn of(output: &Path) -> Result<Self> {
+        let name = output.display();
+        let bytes = std::fs::read(output).map_err(|error| format!("{name}: {error}"))?;
+        let mut outcome = Self::read(&String::from_utf8_lossy(&bytes));
+        match outcome.code {
+            Some(0) => {}
+            Some(1) if !outcome.failed.is_empty() => {}
+            Some(code) => outcome.failed.push(format!("the machine itself: exit code {code}, see {name}")),
+            None => outcome.failed.push(format!("the machine itself: it did not come to an end, see {name}")),
+        }
+        Ok(outcome)
+    }
+
+    /// Reads what [`isolate`](crate::isolate) has printed, program by program, and what [`run`] has.
     fn read(output: &str) -> Self {
         let mut outcome = Self::default();
         for line in output.lines() {
+            if let Some(commit) = line.strip_prefix(WHOLE) {
+                outcome.commit = Some(commit.to_owned());
+            }
+            if let Some((seconds, code)) =
+                line.strip_prefix(ENDED).and_then(|rest| rest.split_once(" s, exit code "))
+            {
+                outcome.seconds = seconds.parse().unwrap_or_default();
+                outcome.code = code.parse().ok();
+            }
             let counts = line.split_once(" passed, ").filter(|(_, rest)| rest.contains(" failed, "));
             if let Some(passed) = counts.and_then(|(passed, _)| passed.parse::<usize>().ok()) {
                 outcome.passed += passed;
@@ -117,11 +160,19 @@ impl Outcome {
                 outcome.skipped.push(skipped.to_owned());
             }
         }
-        // A test that is skipped has passed, for its runner.
         outcome.skipped.sort();
         outcome.skipped.dedup();
-        outcome.passed = outcome.passed.saturating_sub(outcome.skipped.len());
+        // A test that is skipped has passed, for its runner.
+        outcome.passed = outcome.passed.saturating_sub(outcome.skipped_tests());
         outcome
+    }
+
+    /// How many tests were skipped; one may have several reasons.
+    fn skipped_tests(&self) -> usize {
+        let test = |line: &String| line.split_once(": ").map_or(line.clone(), |(test, _)| test.to_owned());
+        let mut tests: Vec<String> = self.skipped.iter().map(test).collect();
+        tests.dedup();
+        tests.len()
     }
 }
 
@@ -143,7 +194,7 @@ struct Tests {
 /// For words that are not understood, when a machine cannot be booted, and when a test fails.
 pub(crate) fn matrix(words: &[&str]) -> Result<()> {
     let (mut cells, mut files, mut tests) = (Vec::new(), Vec::new(), Tests::default());
-    let (mut quick, mut write) = (false, false);
+    let (mut quick, mut write, mut last) = (false, false, false);
     let mut words = words;
     loop {
         words = match words {
@@ -154,6 +205,10 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
             }
             ["--write", rest @ ..] => {
                 write = true;
+                rest
+            }
+            ["--last", rest @ ..] => {
+                last = true;
                 rest
             }
             ["--cell", name, rest @ ..] => {
@@ -187,33 +242,71 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
     if quick {
         cells.retain(|cell| cell.kernel == "uml");
     }
+    let whole = files.is_empty() && tests.filters.is_empty();
+    if write && !whole {
+        return Err("a row of the table is of all tests: no --test and no names with --write".into());
+    }
     let results = workspace().join("target/matrix");
     std::fs::create_dir_all(&results)?;
-    let built = Built::new(&results, programs(&files)?)?;
-    tests.programs.clone_from(&built.programs);
-    tests.isolate.clone_from(&built.isolate);
-    let mut outcomes = Vec::new();
+    let built = if last { None } else { Some(Built::new(&results, programs(&files)?)?) };
+    if let Some(built) = &built {
+        tests.programs.clone_from(&built.programs);
+        tests.isolate.clone_from(&built.isolate);
+    }
+    let commit = if whole { Some(commit()?) } else { None };
+    let mut record = Record::default();
+    let mut failed = 0;
     for cell in cells {
+        let output = results.join(format!("{}.log", cell.name().replace('/', "-")));
+        if last && !output.exists() {
+            continue;
+        }
         println!("=== {}", cell.name());
-        let outcome = run(cell, &tests, &results)?;
+        if !last {
+            run(cell, &tests, commit.as_deref(), &output)?;
+        }
+        let outcome = Outcome::of(&output)?;
         outcome.failed.iter().for_each(|name| println!("FAILED: {name}"));
         println!(
             "--- {}: {} passed, {} failed, {} skipped, {} s",
             cell.name(),
             outcome.passed,
             outcome.failed.len(),
-            outcome.skipped.len(),
+            outcome.skipped_tests(),
             outcome.seconds
         );
-        outcomes.push((cell, outcome));
+        failed += outcome.failed.len();
+        record.put(cell, &outcome, outcome.commit.as_deref().unwrap_or("in parts"));
+        match &outcome.commit {
+            Some(commit) if write => {
+                let [cells, tests] = PAGES.map(|page| page::get(page, MARKS));
+                let mut record = Record::read(&(cells? + &tests?))?;
+                record.put(cell, &outcome, commit);
+                page::put(PAGES[0], MARKS, &record.rows())?;
+                page::put(PAGES[1], MARKS, &record.tests())?;
+            }
+            None if write => println!("{}: it is not of all tests, and so not written", output.display()),
+            _ => {}
+        }
     }
-    let table = table(&outcomes);
-    println!("\n{table}");
-    if write {
-        page::put(PAGE, MARKS, &table)?;
-    }
-    let failed: usize = outcomes.iter().map(|(_, outcome)| outcome.failed.len()).sum();
+    println!("\n{}\n{}", record.rows(), record.tests());
     if failed == 0 { Ok(()) } else { Err(format!("{failed} tests have failed").into()) }
+}
+
+/// The commit that is checked out, and whether there is more than that, but for documents.
+fn commit() -> Result<String> {
+    let git = |words: &[&str]| -> Result<String> {
+        let output = command::words(["git"])
+            .args(words)
+            .current_dir(build::root())
+            .stderr(Stdio::inherit())
+            .output()?;
+        let text = String::from_utf8(output.stdout)?.trim().to_owned();
+        if output.status.success() { Ok(text) } else { Err(format!("git: {}", output.status).into()) }
+    };
+    let head = git(&["rev-parse", "--short=10", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", ":!*.md"])?;
+    Ok(if changes.is_empty() { head } else { format!("{head}, changed") })
 }
 
 /// Builds the runtime and the tests; gives the programs.
@@ -292,20 +385,14 @@ impl Drop for Built {
     }
 }
 
-fn run(cell: Cell, tests: &Tests, results: &Path) -> Result<Outcome> {
+/// Runs a cell; what is printed goes to a file, [`Outcome::of`].
+fn run(cell: Cell, tests: &Tests, commit: Option<&str>, output: &Path) -> Result<()> {
     let begun = Instant::now();
-    let name = cell.name().replace('/', "-");
-    let output = results.join(format!("{name}.log"));
-    let script = script(cell, tests, &output);
-    std::fs::write(&output, "")?;
-    let code = cell.machine(results.join(format!("{name}.console"))).run(&script)?;
-    let text = String::from_utf8_lossy(&std::fs::read(&output)?).into_owned();
-    let mut outcome = Outcome::read(&text);
-    outcome.seconds = begun.elapsed().as_secs();
-    if code != 0 && outcome.failed.is_empty() {
-        outcome.failed.push(format!("the machine itself, exit code {code}: see {}", output.display()));
-    }
-    Ok(outcome)
+    std::fs::write(output, commit.map(|commit| format!("{WHOLE}{commit}\n")).unwrap_or_default())?;
+    let script = script(cell, tests, output);
+    let code = cell.machine(output.with_extension("console")).run(&script)?;
+    let mut file = std::fs::File::options().append(true).open(output)?;
+    Ok(writeln!(file, "{ENDED}{} s, exit code {code}", begun.elapsed().as_secs())?)
 }
 
 /// Runs the programs one after another, in the workspace under its own name.
@@ -369,44 +456,6 @@ fn become_ordinary(cell: Cell) -> String {
     format!("export CLOISON_TEST_USER={USER}\n{delegated}")
 }
 
-fn table(outcomes: &[(Cell, Outcome)]) -> String {
-    let mut text =
-        "| kernel | cgroups | who | passed | failed | skipped | seconds |\n|---|---|---|---|---|---|---|\n"
-            .to_owned();
-    for (cell, outcome) in outcomes {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} | {} | {} | {} |",
-            cell.kernel,
-            cell.layout,
-            cell.who(),
-            outcome.passed,
-            outcome.failed.len(),
-            outcome.skipped.len(),
-            outcome.seconds
-        );
-    }
-    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
-    for (cell, outcome) in outcomes {
-        for skipped in &outcome.skipped {
-            match reasons.iter_mut().find(|(reason, _)| reason == skipped) {
-                Some((_, cells)) => cells.push(cell.name()),
-                None => reasons.push((skipped.clone(), vec![cell.name()])),
-            }
-        }
-    }
-    reasons.sort();
-    if !reasons.is_empty() {
-        text.push_str("\n| skipped | where |\n|---|---|\n");
-    }
-    for (reason, cells) in &reasons {
-        let everywhere = cells.len() == outcomes.len() && outcomes.len() > 1;
-        let cells = if everywhere { "everywhere".to_owned() } else { cells.join(", ") };
-        let _ = writeln!(text, "| {} | {cells} |", reason.replace('|', "\\|"));
-    }
-    text
-}
-
 /// The workspace by the name that the programs know it by.
 fn workspace() -> PathBuf {
     let root = build::root();
@@ -419,27 +468,23 @@ mod tests {
 
     #[test]
     fn what_the_programs_print_is_counted() {
-        let output = "# exec-1\nskipped: exec::a: no such feature\nFAILED: b: exit status: 101\n  12 passed, 3 failed, \n\
-            4 passed, 1 failed, 0.3 s\n# run-2\nskipped: exec::a: no such feature\n2 passed, 0 failed, 0.1 s\n";
+        let output = "# all tests of 0123abc\n# exec-1\nskipped: exec::a: no such feature\nFAILED: b: exit status: 101\n  12 passed, 3 failed, \n\
+            4 passed, 1 failed, 0.3 s\n# run-2\nskipped: exec::a: no such feature\n2 passed, 0 failed, 0.1 s\n\
+            # ended after 17 s, exit code 1\n";
         let outcome = Outcome::read(output);
         assert_eq!(outcome.passed, 5, "one of them was skipped");
         assert_eq!(outcome.failed, ["b: exit status: 101"]);
         assert_eq!(outcome.skipped, ["exec::a: no such feature"]);
+        assert_eq!(
+            (outcome.seconds, outcome.code, outcome.commit.as_deref()),
+            (17, Some(1), Some("0123abc"))
+        );
+        assert_eq!(Outcome::read("# exec-1\n1 passed, 0 failed, 0.1 s\n").code, None, "it was interrupted");
     }
 
     #[test]
     fn the_beginning_of_a_name_names_several_cells() {
         let named = |name: &str| Cell::all().into_iter().filter(|cell| cell.is_named(name)).count();
         assert_eq!(["uml", "6.1/v1", "6.1/v1/rootless", "6.1/v", "uml/v1"].map(named), [6, 2, 1, 0, 0]);
-    }
-
-    #[test]
-    fn reasons_are_told_once_with_their_cells() {
-        let outcome = || Outcome { skipped: vec!["a: b".to_owned()], passed: 1, ..Outcome::default() };
-        let cells = Cell::all();
-        let one = table(&[(cells[0], outcome()), (cells[1], Outcome::default())]);
-        assert!(one.contains("| a: b | uml/v2-systemd/root |"), "{one}");
-        let all = table(&[(cells[0], outcome()), (cells[1], outcome())]);
-        assert!(all.contains("| a: b | everywhere |"), "{all}");
     }
 }
