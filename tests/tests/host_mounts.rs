@@ -5,7 +5,8 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cloison_tests::{Bundle, Sandbox, host, json, only_for, skip_unless};
+use cloison_tests::{Bundle, Sandbox, host, json, only_for, skip_unless, until};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::mount::MountFlags;
 
 /// In the host's mount namespace, with the mounts of `spec`.
@@ -166,6 +167,39 @@ fn a_mount_on_theirs_keeps_them_from_being_deleted_and_the_reason_is_told() {
     container.delete_force().refused_saying(&["covered by another mount"]);
     assert!(Command::new("umount").arg(bundle.rootfs()).status().unwrap().success());
     container.delete_force().ok();
+    assert_eq!(mounts_below(&sandbox), [""; 0]);
+}
+
+#[test]
+fn what_is_mounted_on_theirs_meanwhile_is_not_what_the_container_gets() {
+    only_for!(Cloison, "runc takes none back");
+    let sandbox = Sandbox::new();
+    // Keeps the runtime waiting, when it holds the root file system and there is no first process yet.
+    let pipe = sandbox.dir().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let bundle = in_mounts_of_host(&sandbox, "ls -d /of-*; touch /dev/shm/a && echo ran");
+    let bundle = bundle
+        .set("/annotations", json!({"org.cloison.hooks.stdout": pipe}))
+        .set("/hooks", json!({"prestart": [{"path": "/bin/true"}]}));
+    fs::create_dir(bundle.rootfs().join("of-its-own")).unwrap();
+    // As that of another container that is made on it at the same time.
+    let other = sandbox.busybox("true").rootfs();
+    fs::create_dir(other.join("of-another")).unwrap();
+    bundle.write();
+    let id = sandbox.new_id();
+    let run = sandbox.spawn(bundle.run_command_as(&id, &[]));
+    let rootfs = format!(" {} ", bundle.rootfs().display());
+    until("the root file system is held", || {
+        mounts_below(&sandbox).iter().any(|line| line.contains(&rootfs))
+    });
+    sandbox.bind(&other, &bundle.rootfs());
+    let reader = rustix::fs::open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    let output = run.wait();
+    drop(reader);
+    assert_eq!(output.stdout, "/of-its-own\nran\n", "{}", output.describe());
+    assert!(output.stderr.contains("covered by another mount"), "{}", output.describe());
+    assert!(Command::new("umount").arg(bundle.rootfs()).status().unwrap().success());
+    sandbox.container(&id).delete_force().ok();
     assert_eq!(mounts_below(&sandbox), [""; 0]);
 }
 

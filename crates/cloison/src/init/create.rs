@@ -38,6 +38,8 @@ pub struct Inheritance<'a> {
     pub container: Option<Container<'a>>,
     /// The standard streams, where they are not the runtime's own.
     pub streams: Option<[BorrowedFd<'a>; 3]>,
+    /// The root file system as the runtime holds it, for a container whose mounts are the host's.
+    pub held_root: Option<BorrowedFd<'a>>,
 }
 
 /// What a container has that is created, and not yet running.
@@ -183,8 +185,12 @@ impl<'a> Init<'a> {
                 root.keep_descriptors()
             }
             Action::OpenRootfs(path) => {
-                let root = self.root.insert(Root::new(kernel, pivot::open_root(kernel, path)?));
-                root.keep_descriptors()
+                let opened = match self.inherited.held_root {
+                    // By its path it could be what others have mounted there since.
+                    Some(held) => pivot::reopen_root(kernel, held)?,
+                    None => pivot::open_root(kernel, path)?,
+                };
+                self.root.insert(Root::new(kernel, opened)).keep_descriptors()
             }
             Action::Mount(_) => self.mount(step),
             Action::Device(device, bind) => {

@@ -64,6 +64,8 @@ pub(super) struct Birth<'k> {
     pub(super) terminal: Option<OwnedFd>,
     /// The pid file, once it is written.
     pid_file: Option<PathBuf>,
+    /// The mount on which a container without a mount namespace has its own, until the init has it.
+    held_root: Option<OwnedFd>,
     /// Network devices that are the container's once it is committed.
     net_devices: MovedDevices,
     committed: bool,
@@ -144,6 +146,7 @@ impl<'k> Birth<'k> {
             streams,
             terminal: None,
             pid_file: None,
+            held_root: None,
             net_devices: MovedDevices::default(),
             committed: false,
             waits: false,
@@ -270,7 +273,8 @@ impl<'k> Birth<'k> {
         let prepared = host_mounts::prepare(self.kernel, path)?;
         self.state.host_mount = Some(prepared.mount.clone());
         self.container()?.save(&self.state)?;
-        prepared.attach(self.kernel)
+        self.held_root = Some(prepared.attach(self.kernel)?);
+        Ok(())
     }
 
     fn refuse_foreign_cgroup(&mut self) -> Result<(), Error> {

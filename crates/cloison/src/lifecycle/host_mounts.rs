@@ -39,9 +39,9 @@ pub(super) fn prepare(kernel: &dyn Kernel, path: &Path) -> Result<Prepared, Erro
 }
 
 impl Prepared {
-    /// Puts it where all see it. The state that names it is saved before. Nothing that is mounted on it will be seen elsewhere, nor the other way
-    /// round.
-    pub(super) fn attach(&self, kernel: &dyn Kernel) -> Result<(), Error> {
+    /// Puts it where all see it, and gives its descriptor: whatever lies on it later, that is the container's root. The state that names it is
+    /// saved before. Nothing that is mounted on it will be seen elsewhere, nor the other way round.
+    pub(super) fn attach(self, kernel: &dyn Kernel) -> Result<OwnedFd, Error> {
         let path = &self.mount.path;
         let doing = || format!("binding the root file system {} on itself", path.display());
         kernel.move_mount(self.tree.as_fd(), self.directory.as_fd()).doing(doing())?;
@@ -49,7 +49,7 @@ impl Prepared {
         make_private(kernel, self.tree.as_fd()).doing(doing())?;
         // The root of this process cannot be covered for it.
         if numbers(open(kernel, path).doing(doing())?.as_fd()).doing(doing())?.0 == self.mount.id {
-            return Ok(());
+            return Ok(self.tree);
         }
         mount::umount_detach_opened(self.tree.as_fd()).doing(doing())?;
         Err(Error::RootOfHost { path: path.clone() })

@@ -1,6 +1,6 @@
 //! From the host's root to the container's.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cloison_linux::{Errno, Kernel, Mode, MountFlags, MountPropagationFlags, OFlags, OpenTreeFlags};
@@ -31,11 +31,18 @@ pub(crate) fn bind_root<'k>(
 }
 
 /// Opens the root file system; a symbolic link in its place is refused.
-pub(crate) fn open_root(kernel: &dyn Kernel, path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
+pub(crate) fn open_root(kernel: &dyn Kernel, path: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     kernel
         .open(path, flags, Mode::empty())
         .doing(|| format!("opening the root file system {}", path.display()))
+}
+
+/// Another descriptor of a root file system that is opened, whatever is mounted on it.
+pub(crate) fn reopen_root(kernel: &dyn Kernel, root: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let opened = kernel.open_in_root(root, Path::new("."), flags, Mode::empty());
+    opened.doing(|| "opening the root file system that is held")
 }
 
 /// Changes the propagation of the mount that holds `path`. `EINVAL` says that a directory is not a mount itself, so that its parent

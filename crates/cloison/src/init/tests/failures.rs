@@ -118,6 +118,7 @@ fn an_init_whose_runtime_has_gone_makes_nothing() {
         sources: &[],
         start: None,
         streams: None,
+        held_root: None,
         pad: None,
         hook_outputs: [None, None],
         container: None,

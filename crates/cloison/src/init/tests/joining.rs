@@ -44,6 +44,7 @@ fn run(kernel: &Fake, plan: &ExecPlan, root_is_given: bool) -> Failure {
         start: None,
         hook_outputs: [None, None],
         streams: None,
+        held_root: None,
         pad: None,
         container: Some(Container { first: first.as_fd(), root: root_is_given.then(|| root.as_fd()) }),
     };

@@ -92,6 +92,7 @@ fn run(kernel: &Fake, plan: &Plan, sources: &[(usize, OwnedFd)]) -> Failure {
         sources,
         start: Some(start),
         streams: None,
+        held_root: None,
         pad: None,
         hook_outputs: [None, None],
         container: None,

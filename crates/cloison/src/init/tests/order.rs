@@ -232,6 +232,7 @@ fn a_v1_cgroup_is_entered_before_its_namespace_is_made() {
         sources: &[],
         start: None,
         streams: None,
+        held_root: None,
         pad: None,
         hook_outputs: [None, None],
         container: None,

@@ -70,6 +70,7 @@ impl Birth<'_> {
             container: None,
             hook_outputs: self.hook_outputs.as_fds(),
             streams: self.streams.as_ref().map(Ends::as_fds),
+            held_root: self.held_root.as_ref().map(AsFd::as_fd),
         };
         let way = Way::of(&self.plan, self.pid_namespace.as_deref());
         let enters = way.user.is_some() || way.pid.is_some();
@@ -99,6 +100,7 @@ impl Birth<'_> {
             Fork::Parent { pid, pidfd } => {
                 drop((theirs, start));
                 self.streams = None;
+                self.held_root = None;
                 self.init = Some(FirstBorn { pid, pidfd, channel: Some(ours) });
                 if enters && !ushered {
                     self.adopt()?;

@@ -157,6 +157,7 @@ impl Admission {
             sources: &[],
             start: None,
             hook_outputs: [None, None],
+            held_root: None,
             streams: None,
             pad: pad.as_ref().map(AsFd::as_fd),
             container: Some(Container {
