@@ -28,6 +28,11 @@ pub(super) struct Prepared {
 pub(super) fn prepare(kernel: &dyn Kernel, path: &Path) -> Result<Prepared, Error> {
     let doing = || format!("binding the root file system {} on itself", path.display());
     let directory = open(kernel, path).doing(doing())?;
+    // The root of this process cannot be covered for it. Said before what lies below, of which there is always something.
+    let root = open(kernel, Path::new("/")).doing(doing())?;
+    if is_same(directory.as_fd(), root.as_fd()).doing(doing())? {
+        return Err(Error::RootOfHost { path: path.to_owned() });
+    }
     let place =
         std::fs::read_link(in_proc(directory.as_fd())).map_err(|error| errno(&error)).doing(doing())?;
     if let Some((_, below)) = table()?.into_iter().find(|(_, at)| *at != place && at.starts_with(&place)) {
@@ -47,12 +52,7 @@ impl Prepared {
         kernel.move_mount(self.tree.as_fd(), self.directory.as_fd()).doing(doing())?;
         // Below a mount that is shared it has become shared itself.
         make_private(kernel, self.tree.as_fd()).doing(doing())?;
-        // The root of this process cannot be covered for it.
-        if numbers(open(kernel, path).doing(doing())?.as_fd()).doing(doing())?.0 == self.mount.id {
-            return Ok(self.tree);
-        }
-        mount::umount_detach_opened(self.tree.as_fd()).doing(doing())?;
-        Err(Error::RootOfHost { path: path.clone() })
+        Ok(self.tree)
     }
 }
 
@@ -120,6 +120,12 @@ fn table() -> Result<Vec<(u64, PathBuf)>, Error> {
         Some((number, resctrl::point_of(line)?))
     };
     Ok(text.split(|byte| *byte == b'\n').filter_map(entry).collect())
+}
+
+/// Whether two descriptors are of one directory in one mount.
+fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let directory = |fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    Ok(numbers(one)? == numbers(other)? && directory(one)? == directory(other)?)
 }
 
 fn errno(error: &std::io::Error) -> Errno {
