@@ -204,6 +204,34 @@ fn what_is_mounted_on_theirs_meanwhile_is_not_what_the_container_gets() {
 }
 
 #[test]
+fn devices_that_are_bound_are_taken_back_where_there_is_no_other_mount() {
+    only_for!(Cloison, "runc leaves them on the host");
+    let sandbox = Sandbox::new();
+    // All that was there by itself stays.
+    let bundle = in_mounts_of_host(&sandbox, "test -c /dev/null && test ! -e /proc/1 && echo there")
+        .set("/mounts", json!([]))
+        .without("/linux/resources")
+        .writable();
+    bundle.write();
+    // One is in a user namespace, in which nobody makes nodes; the other may not make them. The mounts are seen in neither but by itself.
+    for makes_none in [
+        ["unshare", "--user", "--map-root-user", "--mount"],
+        ["setpriv", "--bounding-set=-mknod", "unshare", "--mount"],
+    ] {
+        let run = bundle.run_command(&[]);
+        let words = [run.get_program()].into_iter().chain(run.get_args());
+        let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+        let script =
+            format!("{} && ! grep {}/ /proc/self/mountinfo", words.join(" "), sandbox.dir().display());
+        let mut command = sandbox.bare_command(makes_none[0]);
+        command.args(&makes_none[1..]).args(["sh", "-c", &script]);
+        let output = sandbox.finish(command);
+        assert_eq!(output.ok(), "there\n");
+        assert!(output.stderr.contains("until the container is deleted"), "{}", output.describe());
+    }
+}
+
+#[test]
 fn the_hosts_own_root_is_refused_and_nothing_is_mounted_on_it() {
     only_for!(Cloison, "runc mounts there");
     let sandbox = Sandbox::new();

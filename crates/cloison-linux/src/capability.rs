@@ -65,6 +65,8 @@ impl Capability {
     pub const SETPCAP: Self = Self(8);
     /// `CAP_SYS_ADMIN`.
     pub const SYS_ADMIN: Self = Self(21);
+    /// `CAP_MKNOD`.
+    pub const MKNOD: Self = Self(27);
     /// `CAP_CHECKPOINT_RESTORE` (Linux 5.9).
     pub const CHECKPOINT_RESTORE: Self = Self(40);
 

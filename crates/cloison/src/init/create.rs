@@ -13,7 +13,7 @@ use super::exec::{self, Container};
 use super::rootfs::{Root, attributes, console, device, hide, mount, pivot};
 use super::{landlock, program, security};
 use crate::hook::{self, Place};
-use crate::plan::action::{Action, MountStep, Step};
+use crate::plan::action::{Action, Device, MountStep, Step};
 use crate::plan::exec::Joining;
 use crate::plan::hooks::Hook;
 use crate::plan::{Plan, Program};
@@ -110,6 +110,8 @@ struct Init<'a> {
     /// The runtime's own mask of modes.
     umask: u32,
     root: Option<Root<'a>>,
+    /// Mounts in the root file system go with its mount, which is the container's own or is taken back.
+    mounts_end: bool,
     /// Sources of bind mounts that were opened with the runtime's ids, each for the mount of this number.
     reached: Vec<(usize, OwnedFd)>,
     /// How many mounts are done.
@@ -139,6 +141,7 @@ impl<'a> Init<'a> {
             inherited,
             arrival: exec::Arrival::default(),
             root: None,
+            mounts_end: false,
             reached: Vec::new(),
             mounts: 0,
             devices: device::Directory::default(),
@@ -182,20 +185,12 @@ impl<'a> Init<'a> {
                 .doing(|| "changing the propagation of the host's mounts"),
             Action::BindRootfs { path, parent } => {
                 let root = self.root.insert(pivot::bind_root(kernel, path, *parent)?);
+                self.mounts_end = true;
                 root.keep_descriptors()
             }
-            Action::OpenRootfs(path) => {
-                let opened = match self.inherited.held_root {
-                    // By its path it could be what others have mounted there since.
-                    Some(held) => pivot::reopen_root(kernel, held)?,
-                    None => pivot::open_root(kernel, path)?,
-                };
-                self.root.insert(Root::new(kernel, opened)).keep_descriptors()
-            }
+            Action::OpenRootfs(path) => self.open_root(path),
             Action::Mount(_) => self.mount(step),
-            Action::Device(device, bind) => {
-                device::device(kernel, root(self.root.as_ref())?, &mut self.devices, device, *bind)
-            }
+            Action::Device(device, bind) => self.device(device, *bind),
             Action::Link { target, path, replace } => {
                 device::link(kernel, root(self.root.as_ref())?, &mut self.devices, target, path, *replace)
             }
@@ -355,6 +350,25 @@ impl<'a> Init<'a> {
         };
         let own = rustix::process::getpid().as_raw_nonzero().get();
         Ok(hook::run(self.kernel, hook, Status::Creating, Some(own), &place)?)
+    }
+
+    fn open_root(&mut self, path: &Path) -> Result<(), Error> {
+        let opened = match self.inherited.held_root {
+            // By its path it could be what others have mounted there since.
+            Some(held) => pivot::reopen_root(self.kernel, held)?,
+            None => pivot::open_root(self.kernel, path)?,
+        };
+        self.mounts_end = self.inherited.held_root.is_some();
+        self.root.insert(Root::new(self.kernel, opened)).keep_descriptors()
+    }
+
+    fn device(&mut self, device: &Device, bind: bool) -> Result<(), Error> {
+        let way = match (bind, self.mounts_end) {
+            (true, _) => device::Way::Bind,
+            (false, true) => device::Way::Either,
+            (false, false) => device::Way::Node,
+        };
+        device::device(self.kernel, root(self.root.as_ref())?, &mut self.devices, device, way)
     }
 
     fn mount(&mut self, step: &Step<Action>) -> Result<(), Error> {

@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use cloison_cgroup::{Layout, Record, Resources};
-use cloison_linux::Resource;
+use cloison_linux::capability::Capability;
+use cloison_linux::{Resource, process};
 
 use super::device_rules::is_root_of_the_machine;
 use super::{CreateOptions, Error, Runtime, place, preserved, resctrl, rootless};
@@ -118,11 +119,17 @@ pub(super) fn facts(spec: &Spec, layout: &Layout, cgroup: &Record) -> HostFacts 
         kcore: Path::new("/proc/kcore").exists(),
         privileged: rustix::process::geteuid().is_root(),
         in_user_namespace: !is_root_of_the_machine(),
+        binds_devices: !makes_devices(),
         groups_denied: false,
         hard_limits: limits.iter().map(|(resource, _)| (*resource, hard_limit(*resource))).collect(),
     };
     rootless::note_groups(spec, &mut facts);
     facts
+}
+
+fn makes_devices() -> bool {
+    let own = process::identity();
+    is_root_of_the_machine() && own.is_ok_and(|own| own.capabilities.contains(Capability::MKNOD))
 }
 
 /// What a container sees of the hierarchies: its own cgroups, or the runtime's if it stays in those.

@@ -31,7 +31,7 @@ const LINKS: [(&str, &str); 4] = [
 /// The steps that fill `/dev`.
 pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, steps: &mut Steps<Action>) {
     // Nobody may make device nodes in a user namespace (mknod(2)): the host's are bound instead.
-    let bind = namespaces.has(NamespaceFlags::USER);
+    let bind = namespaces.has(NamespaceFlags::USER) || facts.binds_devices;
     let asked = &spec.linux.devices;
     for (path, major, minor) in DEFAULT {
         if !asked.iter().any(|device| clean(&device.path) == Path::new(path)) {

@@ -81,6 +81,8 @@ pub struct HostFacts {
     pub privileged: bool,
     /// The runtime's own rights are those in a user namespace, be it root there or not.
     pub in_user_namespace: bool,
+    /// The kernel lets the runtime make no device nodes (`mknod(2)`), so that the host's are bound.
+    pub binds_devices: bool,
     /// The security modules.
     pub modules: labels::Modules,
     /// The container's processes may not leave or join groups (`/proc/PID/setgroups`).
@@ -173,7 +175,7 @@ impl Plan {
         program.seen_listening = program.seen_waiting;
         let rootfs = mounts::clean(options.bundle.join(&spec.root.path));
         warnings.extend(mounts::warnings(spec, &rootfs));
-        warnings.extend(mounts::held_by_host(spec, &namespaces).then(mounts::warn_of_host));
+        warnings.extend(mounts::warn_of_host(spec, &namespaces, facts));
         let mut container = container_side(spec, options, facts, &namespaces, &rootfs);
         landlock::restrict(landlock, &mut container);
         Ok(Self {
@@ -246,7 +248,7 @@ fn host_side(
     rootfs: &Path,
 ) -> Vec<Step<HostAction>> {
     let mut steps = Steps(Vec::with_capacity(8));
-    if mounts::held_by_host(spec, namespaces) {
+    if mounts::held_by_host(spec, namespaces, facts) {
         steps.push(HostAction::HoldMounts(rootfs.to_owned()), "/root/path");
     }
     let (mut from_the_beginning, before_the_program) = limits::limits(&spec.linux.resources).split();
@@ -339,7 +341,7 @@ fn container_side(
     }
     build_root(spec, options, facts, namespaces, rootfs, &mut steps);
     mounts::reach_sources(namespaces, &mut steps);
-    close_root(spec, namespaces, &mut steps);
+    close_root(spec, facts, namespaces, &mut steps);
     steps.push(Action::ResetAffinity, "runtime");
     process::prepare(spec, &mut steps);
     labels::exec(spec, facts.modules, &mut steps);
@@ -448,12 +450,17 @@ fn build_root(
 }
 
 /// The terminal, then what may be done to the new root only once everything is in it.
-fn close_root(spec: &Spec, namespaces: &namespaces::Namespaces, steps: &mut Steps<Action>) {
+fn close_root(
+    spec: &Spec,
+    facts: &HostFacts,
+    namespaces: &namespaces::Namespaces,
+    steps: &mut Steps<Action>,
+) {
     let process = &spec.process;
     if process.terminal {
         steps.push(terminal(process, true), "/process/terminal");
     }
-    if namespaces.has(NamespaceFlags::MOUNT) || mounts::held_by_host(spec, namespaces) {
+    if namespaces.has(NamespaceFlags::MOUNT) || mounts::held_by_host(spec, namespaces, facts) {
         if mounts::any_late_read_only(&steps.0) {
             steps.push(Action::LateReadOnly, "/mounts");
         }

@@ -246,18 +246,28 @@ pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
 }
 
 /// True if mounts are made without a mount namespace of the container's own, and so on the host. In a user namespace nobody may do that.
-pub(super) fn held_by_host(spec: &Spec, namespaces: &Namespaces) -> bool {
-    let any = !spec.mounts.is_empty() || spec.root.readonly || spec.process.terminal;
-    any && !namespaces.has(NamespaceFlags::MOUNT) && !namespaces.has(NamespaceFlags::USER)
+pub(super) fn held_by_host(spec: &Spec, namespaces: &Namespaces, facts: &HostFacts) -> bool {
+    let on_host = !namespaces.has(NamespaceFlags::MOUNT) && !namespaces.has(NamespaceFlags::USER);
+    on_host && (asks_for_mounts(spec) || (facts.binds_devices && !binds_dev(spec)))
+}
+
+fn asks_for_mounts(spec: &Spec) -> bool {
+    !spec.mounts.is_empty() || spec.root.readonly || spec.process.terminal
 }
 
 /// What that means.
-pub(super) fn warn_of_host() -> Problem {
-    Problem {
-        pointer: "/mounts".to_owned(),
-        message: "without a mount namespace these are the host's mounts, until the container is deleted"
-            .to_owned(),
-    }
+pub(super) fn warn_of_host(spec: &Spec, namespaces: &Namespaces, facts: &HostFacts) -> Option<Problem> {
+    let (pointer, which) = if asks_for_mounts(spec) {
+        ("/mounts", "these")
+    } else {
+        ("/linux/devices", "the devices, which are bound because the kernel lets nobody make them here,")
+    };
+    held_by_host(spec, namespaces, facts).then(|| Problem {
+        pointer: pointer.to_owned(),
+        message: format!(
+            "without a mount namespace {which} are the host's mounts, until the container is deleted"
+        ),
+    })
 }
 
 fn mount_step(

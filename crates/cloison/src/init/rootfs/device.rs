@@ -24,19 +24,30 @@ impl Directory {
     }
 }
 
-/// Makes a device node; by binding the host's where `bind` says so or where the kernel does not allow `mknod`. What is there
-/// already stays, but it must be the same device if the configuration asks for it (config-linux.md, "Devices").
+/// How a device gets there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As a node; `EPERM` where the kernel does not allow `mknod`. For a mount that nobody would take back.
+    Node,
+    /// As a node, or bound where the kernel does not allow `mknod`.
+    Either,
+    /// The host's is bound.
+    Bind,
+}
+
+/// Makes a device node. What is there already stays, but it must be the same device if the configuration asks for it (config-linux.md,
+/// "Devices").
 pub(crate) fn device(
     kernel: &dyn Kernel,
     root: &Root<'_>,
     directory: &mut Directory,
     device: &Device,
-    bind: bool,
+    way: Way,
 ) -> Result<(), Error> {
     let doing = || format!("making the device {}", device.path.display());
     let directory = directory.open(root, &device.path).doing(doing)?;
     let name = Path::new(device.path.file_name().unwrap_or_default());
-    if bind {
+    if way == Way::Bind {
         return bind_device(kernel, directory, name, device).doing(doing);
     }
     let kind = device.kind;
@@ -49,7 +60,7 @@ pub(crate) fn device(
             Some(_) => Ok(()),
             None => Err(Error::Refused(format!("{}: something else is there", doing()))),
         },
-        Err(Errno::PERM) => bind_device(kernel, directory, name, device).doing(doing),
+        Err(Errno::PERM) if way == Way::Either => bind_device(kernel, directory, name, device).doing(doing),
         Err(errno) => Err(errno).doing(doing),
     }
 }

@@ -56,6 +56,7 @@ fn plan_with(spec: &Spec, modules: Modules) -> Plan {
         unit: None,
         privileged: true,
         in_user_namespace: false,
+        binds_devices: false,
         groups_denied: false,
         kcore: true,
         resctrl: None,

@@ -74,6 +74,7 @@ fn facts() -> HostFacts {
         unit: None,
         privileged: true,
         in_user_namespace: false,
+        binds_devices: false,
         groups_denied: false,
         kcore: true,
         resctrl: None,

@@ -222,6 +222,31 @@ fn a_writable_v1_mount_stays_writable() {
 }
 
 #[test]
+fn without_a_mount_namespace_the_root_is_held_for_what_would_stay_on_it() {
+    let held = |spec: &Spec, binds_devices| {
+        let plan = plan_with(spec, &options(), &HostFacts { binds_devices, ..facts() });
+        let steps = host(&plan);
+        let words = plan.warnings.iter().any(|warning| warning.message.contains("are the host's mounts"));
+        let held = steps.iter().any(|step| step.contains("/bundle/rootfs"));
+        assert_eq!(held, words, "{steps:?}");
+        held
+    };
+    let mut spec = example();
+    leave_out(&mut spec, NamespaceType::Mount);
+    spec.linux.masked_paths.clear();
+    spec.linux.readonly_paths.clear();
+    assert!(held(&spec, false));
+    spec.mounts.clear();
+    (spec.root.readonly, spec.process.terminal) = (false, false);
+    assert!(!held(&spec, false), "device nodes are files");
+    assert!(held(&spec, true), "devices that are bound are mounts");
+    spec.mounts = example().mounts[1..2].to_vec();
+    (spec.mounts[0].kind, spec.mounts[0].options) = (None, vec!["bind".to_owned()]);
+    let bound = plan_with(&spec, &options(), &HostFacts { binds_devices: true, ..facts() });
+    assert!(!container(&bound).iter().any(|step| step.contains("/dev/null")), "the host's are there already");
+}
+
+#[test]
 fn v2_is_mounted_or_bound_where_the_kernel_would_refuse_a_mount() {
     let mut spec = example();
     let mounted = ["mount cgroup2 on /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime"];

@@ -78,6 +78,7 @@ fn machine() -> impl Strategy<Value = HostFacts> {
             own_cgroup,
             privileged,
             in_user_namespace: !privileged,
+            binds_devices: !privileged,
             groups_denied: !privileged,
             kcore,
             resctrl: Some(ResctrlFacts { cache: true, bandwidth: true }),

@@ -3,6 +3,7 @@
 use cloison_linux::fake::{Fake, stat};
 use cloison_linux::makedev;
 
+use super::device::Way;
 use super::*;
 use crate::init::error::Error;
 use crate::plan::action::Device;
@@ -20,9 +21,9 @@ fn fuse() -> Device {
     }
 }
 
-fn make(kernel: &Fake, device: &Device, bind: bool) -> Result<(), Error> {
+fn make(kernel: &Fake, device: &Device, way: Way) -> Result<(), Error> {
     let root = Root::new(kernel, kernel.descriptor("root"));
-    device::device(kernel, &root, &mut device::Directory::default(), device, bind)
+    device::device(kernel, &root, &mut device::Directory::default(), device, way)
 }
 
 const BOUND: [&str; 4] = [
@@ -35,7 +36,7 @@ const BOUND: [&str; 4] = [
 #[test]
 fn a_device_is_made_in_its_directory() {
     let kernel = Fake::new();
-    make(&kernel, &fuse(), false).unwrap();
+    make(&kernel, &fuse(), Way::Either).unwrap();
     assert_eq!(
         kernel.calls(),
         [
@@ -49,11 +50,15 @@ fn a_device_is_made_in_its_directory() {
 fn a_device_that_may_not_be_made_is_bound() {
     let kernel = Fake::new();
     kernel.fail_on("mknodat", Errno::PERM);
-    make(&kernel, &fuse(), false).unwrap();
+    make(&kernel, &fuse(), Way::Either).unwrap();
     assert_eq!(kernel.calls()[2..], BOUND);
     let kernel = Fake::new();
-    make(&kernel, &fuse(), true).unwrap();
+    make(&kernel, &fuse(), Way::Bind).unwrap();
     assert_eq!(kernel.calls()[1..], BOUND);
+    let kernel = Fake::new();
+    kernel.fail_on("mknodat", Errno::PERM);
+    make(&kernel, &fuse(), Way::Node).unwrap_err();
+    assert_eq!(kernel.verbs(), ["open_in_root", "mknodat"], "the mount would stay");
 }
 
 #[test]
@@ -61,7 +66,7 @@ fn the_same_device_that_is_there_already_stays() {
     let kernel = Fake::new();
     kernel.fail_on("mknodat", Errno::EXIST);
     kernel.set_stat("root/dev/fuse", stat(FileType::CharacterDevice, 0o600, makedev(10, 229)));
-    make(&kernel, &Device { uid: 5, ..fuse() }, false).unwrap();
+    make(&kernel, &Device { uid: 5, ..fuse() }, Way::Either).unwrap();
     assert_eq!(
         kernel.verbs(),
         ["open_in_root", "mknodat", "open_in_root", "fstat"],
@@ -74,7 +79,7 @@ fn the_same_device_that_is_there_already_stays() {
     );
     let kernel = Fake::new();
     kernel.fail_on("mknodat", Errno::NOSPC);
-    let error = make(&kernel, &fuse(), false).unwrap_err();
+    let error = make(&kernel, &fuse(), Way::Either).unwrap_err();
     assert_eq!(error.to_string(), "making the device /dev/fuse: no space left on device");
 }
 
@@ -90,9 +95,9 @@ fn something_else_in_the_place_of_a_device_is_refused() {
         let kernel = Fake::new();
         kernel.fail_on("mknodat", Errno::EXIST);
         kernel.set_stat("root/dev/fuse", stat(kind, 0o666, number));
-        let error = make(&kernel, &fuse(), false).unwrap_err();
+        let error = make(&kernel, &fuse(), Way::Either).unwrap_err();
         assert_eq!(error.to_string(), "making the device /dev/fuse: something else is there");
-        make(&kernel, &Device { asked: false, ..fuse() }, false).unwrap();
+        make(&kernel, &Device { asked: false, ..fuse() }, Way::Either).unwrap();
     }
 }
 
@@ -102,14 +107,14 @@ fn what_is_covered_by_a_bound_device_is_not_opened_and_no_link() {
     let kernel = Fake::new();
     kernel.fail_on(r#"open_in_root(root/dev, "fuse", CREATE"#, Errno::EXIST);
     kernel.set_stat("root/dev/fuse", stat(FileType::CharacterDevice, 0o666, makedev(10, 130)));
-    make(&kernel, &fuse(), true).unwrap();
+    make(&kernel, &fuse(), Way::Bind).unwrap();
     assert_eq!(kernel.calls()[3], r#"open_in_root(root/dev, "fuse", NOFOLLOW|PATH, 0o0)"#);
     assert_eq!(kernel.verbs().last().unwrap(), "move_mount");
 
     let kernel = Fake::new();
     kernel.fail_on(r#"open_in_root(root/dev, "fuse", CREATE"#, Errno::EXIST);
     kernel.set_stat("root/dev/fuse", stat(FileType::Symlink, 0o777, 0));
-    assert_eq!(make(&kernel, &fuse(), true).unwrap_err().errno(), Some(Errno::LOOP));
+    assert_eq!(make(&kernel, &fuse(), Way::Bind).unwrap_err().errno(), Some(Errno::LOOP));
     assert!(!kernel.verbs().contains(&"move_mount".to_owned()));
 }
 
@@ -118,7 +123,7 @@ fn only_the_node_that_was_made_changes_its_owner() {
     let owned = Device { uid: 5, gid: 6, ..fuse() };
     let kernel = Fake::new();
     kernel.set_stat("root/dev/fuse", stat(FileType::CharacterDevice, 0o640, makedev(10, 229)));
-    make(&kernel, &owned, false).unwrap();
+    make(&kernel, &owned, Way::Either).unwrap();
     assert_eq!(kernel.calls().last().unwrap(), "fchown(root/dev/fuse, 5, 6)");
     for other in [
         stat(FileType::CharacterDevice, 0o640, makedev(1, 1)),
@@ -127,7 +132,7 @@ fn only_the_node_that_was_made_changes_its_owner() {
     ] {
         let kernel = Fake::new();
         kernel.set_stat("root/dev/fuse", other);
-        assert_eq!(make(&kernel, &owned, false).unwrap_err().errno(), Some(Errno::NODEV));
+        assert_eq!(make(&kernel, &owned, Way::Either).unwrap_err().errno(), Some(Errno::NODEV));
         assert!(!kernel.verbs().contains(&"fchown".to_owned()));
     }
 }
@@ -163,7 +168,7 @@ fn devices_of_one_directory_look_for_it_once() {
     let mut directory = device::Directory::default();
     for path in ["/dev/a", "/dev/b", "/dev/sub/c", "/dev/d"] {
         let device = Device { path: path.into(), ..fuse() };
-        device::device(&kernel, &root, &mut directory, &device, false).unwrap();
+        device::device(&kernel, &root, &mut directory, &device, Way::Either).unwrap();
     }
     let opened: Vec<_> = kernel.calls().into_iter().filter(|call| call.starts_with("open_in_root")).collect();
     assert_eq!(opened.len(), 3, "{opened:#?}");
