@@ -185,6 +185,8 @@ fn keys_are_the_containers_and_the_size_follows() {
     let script =
         "trap 'echo in''terrupted' INT; trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done";
     let container = run(&sandbox, &at_terminal(&sandbox, script));
+    // Before it has its traps, a change of the size is nothing to it.
+    until("it is ready", || sandbox.cloison(["logs", container.id()]).stdout.contains("ready"));
     let attached = screen.spawn(&sandbox, attach_command(&sandbox, &container, &[]));
     screen.until_shows("24 80\n");
     screen.types("\x03");

@@ -43,6 +43,7 @@ cells: KERNEL/LAYOUT/WHO, or the beginning of that for several. The kernel is on
   v2-units     cgroup v2, systemd makes the cgroups (--systemd-cgroup)
   v2           cgroup v2, no systemd
   v1           cgroup v1, no systemd
+  selinux      as v2-systemd, and SELinux refuses what its policy does not allow (elsewhere it is AppArmor)
 and who calls the runtime is
   root
   rootless     an ordinary user, with ranges of ids, and on v2 with a cgroup that is delegated
@@ -57,7 +58,7 @@ struct Cell {
     rootless: bool,
 }
 
-const LAYOUTS: [&str; 4] = ["v2-systemd", "v2-units", "v2", "v1"];
+const LAYOUTS: [&str; 5] = ["v2-systemd", "v2-units", "v2", "v1", "selinux"];
 
 /// The user of the machine's root file system, `xtask/vm/parts/root.sh`.
 const USER: u32 = 1000;
@@ -69,8 +70,8 @@ impl Cell {
             .iter()
             .flat_map(|&kernel| LAYOUTS.map(|layout| (kernel, layout)))
             .flat_map(|(kernel, layout)| [false, true].map(|rootless| Self { kernel, layout, rootless }))
-            // User Mode Linux has no hierarchies of v1 that a container could use.
-            .filter(|cell| (cell.kernel, cell.layout) != ("uml", "v1"))
+            // User Mode Linux has no SELinux, and no hierarchies of v1 that a container could use.
+            .filter(|cell| !(cell.kernel == "uml" && matches!(cell.layout, "v1" | "selinux")))
             .collect()
     }
 
@@ -80,6 +81,15 @@ impl Cell {
 
     fn who(self) -> &'static str {
         if self.rootless { "rootless" } else { "root" }
+    }
+
+    fn is_emulated(self) -> bool {
+        self.kernel != "uml"
+    }
+
+    /// How its programs are built: by name, as in `Cargo.toml`.
+    fn profile(self) -> &'static str {
+        if self.is_emulated() { "emulated" } else { "dev" }
     }
 
     /// Whether a name that was given is this cell's, or the beginning of it.
@@ -92,12 +102,13 @@ impl Cell {
             kernel: self.kernel.to_owned(),
             cgroup: if self.layout == "v1" { "v1" } else { "v2" }.to_owned(),
             init: if matches!(self.layout, "v2" | "v1") { "none" } else { "systemd" }.to_owned(),
+            lsm: if self.layout == "selinux" { "selinux" } else { "apparmor" }.to_owned(),
+            enforcing: self.layout == "selinux",
             share: Some((workspace(), false)),
             // A debug build is large, and each container that waits may have a copy of it in memory.
             memory: "6G".to_owned(),
             timeout: PATIENCE,
             log: Some(log),
-            ..Machine::default()
         }
     }
 }
@@ -188,82 +199,108 @@ struct Tests {
     filters: Vec<String>,
 }
 
+/// What the words of `cargo xtask matrix` ask for.
+#[derive(Debug, Default)]
+struct Wanted<'w> {
+    cells: Vec<Cell>,
+    /// The test programs of `cloison-tests`; all of all packages without a name.
+    files: Vec<&'w str>,
+    tests: Tests,
+    write: bool,
+    last: bool,
+}
+
+impl<'w> Wanted<'w> {
+    fn parse(words: &'w [&'w str]) -> Result<Self> {
+        let mut wanted = Self::default();
+        let mut quick = false;
+        let mut words = words;
+        loop {
+            words = match words {
+                [] => break,
+                ["--quick", rest @ ..] => {
+                    quick = true;
+                    rest
+                }
+                ["--write", rest @ ..] => {
+                    wanted.write = true;
+                    rest
+                }
+                ["--last", rest @ ..] => {
+                    wanted.last = true;
+                    rest
+                }
+                ["--cell", name, rest @ ..] => {
+                    let known = wanted.cells.len();
+                    wanted.cells.extend(Cell::all().into_iter().filter(|cell| cell.is_named(name)));
+                    if wanted.cells.len() == known {
+                        return Err(format!("no such cell: {name}\n{USAGE}").into());
+                    }
+                    rest
+                }
+                ["--test", file, rest @ ..] => {
+                    wanted.files.push(*file);
+                    rest
+                }
+                ["--env", variable, rest @ ..] => {
+                    wanted.tests.variables.push(vm::quoted(variable));
+                    rest
+                }
+                [option, ..] if option.starts_with("--") => {
+                    return Err(format!("no such option: {option}\n{USAGE}").into());
+                }
+                [filter, rest @ ..] => {
+                    wanted.tests.filters.push(vm::quoted(filter));
+                    rest
+                }
+            };
+        }
+        if wanted.cells.is_empty() {
+            wanted.cells = Cell::all();
+        }
+        if quick {
+            wanted.cells.retain(|cell| !cell.is_emulated());
+        }
+        if wanted.write && !wanted.is_whole() {
+            return Err("a row of the table is of all tests: no --test and no names with --write".into());
+        }
+        Ok(wanted)
+    }
+
+    /// Whether all tests are to be run.
+    fn is_whole(&self) -> bool {
+        self.files.is_empty() && self.tests.filters.is_empty()
+    }
+}
+
 /// `cargo xtask matrix`.
 ///
 /// # Errors
 /// For words that are not understood, when a machine cannot be booted, and when a test fails.
 pub(crate) fn matrix(words: &[&str]) -> Result<()> {
-    let (mut cells, mut files, mut tests) = (Vec::new(), Vec::new(), Tests::default());
-    let (mut quick, mut write, mut last) = (false, false, false);
-    let mut words = words;
-    loop {
-        words = match words {
-            [] => break,
-            ["--quick", rest @ ..] => {
-                quick = true;
-                rest
-            }
-            ["--write", rest @ ..] => {
-                write = true;
-                rest
-            }
-            ["--last", rest @ ..] => {
-                last = true;
-                rest
-            }
-            ["--cell", name, rest @ ..] => {
-                let named: Vec<Cell> = Cell::all().into_iter().filter(|cell| cell.is_named(name)).collect();
-                if named.is_empty() {
-                    return Err(format!("no such cell: {name}\n{USAGE}").into());
-                }
-                cells.extend(named);
-                rest
-            }
-            ["--test", file, rest @ ..] => {
-                files.push(*file);
-                rest
-            }
-            ["--env", variable, rest @ ..] => {
-                tests.variables.push(vm::quoted(variable));
-                rest
-            }
-            [option, ..] if option.starts_with("--") => {
-                return Err(format!("no such option: {option}\n{USAGE}").into());
-            }
-            [filter, rest @ ..] => {
-                tests.filters.push(vm::quoted(filter));
-                rest
-            }
-        };
-    }
-    if cells.is_empty() {
-        cells = Cell::all();
-    }
-    if quick {
-        cells.retain(|cell| cell.kernel == "uml");
-    }
-    let whole = files.is_empty() && tests.filters.is_empty();
-    if write && !whole {
-        return Err("a row of the table is of all tests: no --test and no names with --write".into());
-    }
+    let mut wanted = Wanted::parse(words)?;
     let results = workspace().join("target/matrix");
     std::fs::create_dir_all(&results)?;
-    let built = if last { None } else { Some(Built::new(&results, programs(&files)?)?) };
-    if let Some(built) = &built {
-        tests.programs.clone_from(&built.programs);
-        tests.isolate.clone_from(&built.isolate);
-    }
-    let commit = if whole { Some(commit()?) } else { None };
+    // One for the processor that we have, one for emulated ones.
+    let mut built: [Option<Built>; 2] = [None, None];
+    let commit = if wanted.is_whole() { Some(commit()?) } else { None };
     let mut record = Record::default();
     let mut failed = 0;
-    for cell in cells {
+    for cell in wanted.cells.iter().copied() {
         let output = results.join(format!("{}.log", cell.name().replace('/', "-")));
-        if last && !output.exists() {
+        if wanted.last && !output.exists() {
             continue;
         }
         println!("=== {}", cell.name());
-        if !last {
-            run(cell, &tests, commit.as_deref(), &output)?;
+        if !wanted.last {
+            let built = &mut built[usize::from(cell.is_emulated())];
+            let built = match built {
+                Some(built) => built,
+                None => built.insert(Built::new(&results, cell.profile(), &wanted.files)?),
+            };
+            wanted.tests.programs.clone_from(&built.programs);
+            wanted.tests.isolate.clone_from(&built.isolate);
+            run(cell, &wanted.tests, commit.as_deref(), &output)?;
         }
         let outcome = Outcome::of(&output)?;
         outcome.failed.iter().for_each(|name| println!("FAILED: {name}"));
@@ -278,14 +315,16 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
         failed += outcome.failed.len();
         record.put(cell, &outcome, outcome.commit.as_deref().unwrap_or("in parts"));
         match &outcome.commit {
-            Some(commit) if write => {
+            Some(commit) if wanted.write => {
                 let [cells, tests] = PAGES.map(|page| page::get(page, MARKS));
                 let mut record = Record::read(&(cells? + &tests?))?;
                 record.put(cell, &outcome, commit);
                 page::put(PAGES[0], MARKS, &record.rows())?;
                 page::put(PAGES[1], MARKS, &record.tests())?;
             }
-            None if write => println!("{}: it is not of all tests, and so not written", output.display()),
+            None if wanted.write => {
+                println!("{}: it is not of all tests, and so not written", output.display());
+            }
             _ => {}
         }
     }
@@ -310,10 +349,10 @@ fn commit() -> Result<String> {
 }
 
 /// Builds the runtime and the tests; gives the programs.
-fn programs(files: &[&str]) -> Result<Vec<PathBuf>> {
-    command::run(build::cargo().args(["build", "--quiet", "--workspace"]))?;
+fn programs(profile: &str, files: &[&str]) -> Result<Vec<PathBuf>> {
+    command::run(build::cargo().args(["build", "--quiet", "--workspace", "--profile", profile]))?;
     let mut cargo = build::cargo();
-    cargo.args(["test", "--quiet", "--no-run", "--message-format", "json"]);
+    cargo.args(["test", "--quiet", "--no-run", "--message-format", "json", "--profile", profile]);
     if files.is_empty() {
         cargo.arg("--tests").args(PACKAGES.iter().flat_map(|package| ["--package", package]));
     } else {
@@ -341,16 +380,17 @@ struct Built {
 }
 
 impl Built {
-    fn new(results: &Path, programs: Vec<PathBuf>) -> Result<Self> {
+    fn new(results: &Path, profile: &str, files: &[&str]) -> Result<Self> {
+        let programs = programs(profile, files)?;
         // What a run has left that was killed, or interrupted.
         for entry in std::fs::read_dir(results)?.flatten() {
             let name = entry.file_name();
-            let pid = name.to_str().and_then(|name| name.strip_prefix("programs-"));
+            let pid = name.to_str().and_then(|name| name.strip_prefix("programs-")?.split('-').next());
             if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
                 std::fs::remove_dir_all(entry.path())?;
             }
         }
-        let directory = results.join(format!("programs-{}", std::process::id()));
+        let directory = results.join(format!("programs-{}-{profile}", std::process::id()));
         // The tests look for the runtime beside the directory that they are in.
         let deps = directory.join("deps");
         std::fs::create_dir_all(&deps)?;
@@ -402,7 +442,7 @@ fn script(cell: Cell, tests: &Tests, output: &Path) -> String {
     let runtime = runtime.display();
     // The output is appended: a test that is skipped says so to the same file by a descriptor of its own.
     // An emulated processor is a tenth as quick as ours, and both may have neighbours.
-    let patience = if cell.kernel == "uml" { 4 } else { 10 };
+    let patience = if cell.is_emulated() { 10 } else { 4 };
     let mut script = format!(
         "mkdir -p {workspace} && mount --bind /run/share {workspace} && cd {workspace}\n\
          export CLOISON_TEST_DEBIAN=/ TMPDIR=/tmp HOME=/root RUST_BACKTRACE=0 CLOISON_TEST_PATIENCE={patience}\n\
@@ -485,6 +525,9 @@ mod tests {
     #[test]
     fn the_beginning_of_a_name_names_several_cells() {
         let named = |name: &str| Cell::all().into_iter().filter(|cell| cell.is_named(name)).count();
-        assert_eq!(["uml", "6.1/v1", "6.1/v1/rootless", "6.1/v", "uml/v1"].map(named), [6, 2, 1, 0, 0]);
+        assert_eq!(
+            ["uml", "6.1/v1", "6.1/v1/rootless", "6.1/v", "uml/v1", "uml/selinux"].map(named),
+            [6, 2, 1, 0, 0, 0]
+        );
     }
 }
