@@ -280,11 +280,14 @@ fails_saying() {
 
 # eventually SECONDS COMMAND...: the command succeeds within this time; it is tried again and again. What it says the last time is told.
 eventually() {
-    local until=$((SECONDS + $1)) said
+    local until=$((SECONDS + $1)) got code
     shift
-    while ! said=$("$@" 2>&1); do
+    # As a condition of `while`, a function would go on after what fails in it.
+    while :; do
+        ask merged "$@"
+        if ((code == 0)); then return; fi
         if ((SECONDS >= until)); then
-            echo "not in time: $said"
+            echo "not in time: $got"
             return 1
         fi
         sleep 0.1
@@ -402,6 +405,7 @@ nothing_left() {
     while new=$(census | comm -13 "$WORK/before" -) && [[ -n $new ]]; do
         if ((SECONDS >= until)); then
             echo "left: $new"
+            awk '$1 == "process" { print $NF }' <<< "$new" | xargs --no-run-if-empty ps -o pid=,ppid=,lstart=,stat=,args= -p
             return 1
         fi
         sleep 0.1
