@@ -116,3 +116,14 @@ pub fn criu_works() -> bool {
         .status();
     check.is_ok_and(|status| status.success())
 }
+
+/// Whether CRIU can do something on this kernel, by the name that `criu check --feature` has for it.
+pub fn criu_can(feature: &str) -> bool {
+    let check = Command::new("criu")
+        .args(["check", "--feature", feature])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    check.is_ok_and(|status| status.success())
+}

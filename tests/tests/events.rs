@@ -39,7 +39,8 @@ fn stats_counts_what_the_container_did() {
     if counts_memory() {
         assert!(number("/memory/usage/usage") >= 8 << 20, "bytes: {data}");
         assert!(number("/memory/usage/limit") > 1 << 60, "no limit: {data}");
-        assert!(number("/memory/cache") >= 8 << 20, "bytes: {data}");
+        // Each processor counts up to 32 pages for itself (`MEMCG_CHARGE_BATCH`) before it tells them.
+        assert!(number("/memory/cache") >= 7 << 20, "bytes: {data}");
     }
     assert_eq!(number("/pids/current"), 2, "the shell and its sleep: {data}");
     container.end();

@@ -35,6 +35,15 @@ fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
         lifecycle::Error::Checkpoint(checkpoint::Error::NotInstalled) => {
             Some("install CRIU, https://criu.org: `apt-get install criu` where there is a package")
         }
+        // CRIU has no number for it.
+        lifecycle::Error::Checkpoint(checkpoint::Error::Failed { reasons, .. })
+            if reasons.iter().any(|reason| reason.contains("get_rseq_conf")) =>
+        {
+            Some(
+                "before Linux 5.13, CRIU cannot ask for the restartable sequences that glibc (2.35) registers: start the container with \
+                 GLIBC_TUNABLES=glibc.pthread.rseq=0 in process.env",
+            )
+        }
         lifecycle::Error::CgroupDenied { .. } => Some(
             "without a linux.cgroupsPath, --rootless=true lets the container go without its cgroup; or call from a cgroup that is yours (v2): \
              systemd-run --user --scope --property=Delegate=yes cloison ...; in a container, mount /sys/fs/cgroup writable",
@@ -65,6 +74,19 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+
+    #[test]
+    fn what_criu_cannot_ask_an_old_kernel_for_has_a_hint() {
+        let failed = |reason: &str| {
+            let reasons = vec![reason.to_owned()];
+            let error =
+                checkpoint::Error::Failed { request: "DUMP", errno: 0, reasons, log: "/i/dump.log".into() };
+            hint(&Error::Lifecycle(lifecycle::Error::Checkpoint(error)))
+        };
+        let reason = "2020 has rseq but kernel lacks get_rseq_conf feature";
+        assert!(failed(reason).is_some_and(|hint| hint.contains("GLIBC_TUNABLES")));
+        assert_eq!(failed("tty: Found dangling tty"), None);
+    }
 
     #[test]
     fn absent_container_has_a_hint_and_a_closed_output_has_none() {
