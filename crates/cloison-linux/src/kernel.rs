@@ -18,6 +18,7 @@ use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
 use crate::network::{Moved, Moving};
 use crate::process::{CloneRequest, Ending, Fork};
+use crate::remount::Reach;
 use crate::schedule::{MemoryPolicy, SchedAttr};
 use crate::socket::Message;
 
@@ -192,7 +193,7 @@ pub trait Kernel {
     fn mount_setattr(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()>;
     /// The same by mount(2), for kernels that lack it, and only for a mount that is attached: see
     /// [`remount_attributes`](crate::remount::remount_attributes).
-    fn remount_attributes(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()>;
+    fn remount_attributes(&self, fd: BorrowedFd<'_>, reach: Reach, attr: &MountAttr<'_>) -> Result<()>;
     /// `mount(2)` of a file system onto `/proc/self/fd/<target>`: for what the newer calls cannot express.
     fn mount(
         &self,

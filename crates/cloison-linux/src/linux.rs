@@ -17,6 +17,7 @@ use crate::mount::{self, MountAttr};
 use crate::namespace::{self, NamespaceFlags};
 use crate::network::{self, Moved, Moving};
 use crate::process::{self, CloneRequest, Ending, Fork};
+use crate::remount::Reach;
 use crate::schedule::{self, MemoryPolicy, SchedAttr};
 use crate::socket::{self, Message};
 use crate::{file, keyring, terminal};
@@ -293,8 +294,8 @@ impl Kernel for Linux {
         mount::mount_setattr(fd, recursive, attr)
     }
 
-    fn remount_attributes(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()> {
-        crate::remount::remount_attributes(fd, recursive, attr)
+    fn remount_attributes(&self, fd: BorrowedFd<'_>, reach: Reach, attr: &MountAttr<'_>) -> Result<()> {
+        crate::remount::remount_attributes(fd, reach, attr)
     }
 
     fn mount(

@@ -20,24 +20,37 @@ const ST_NOSYMFOLLOW: u64 = 0x2000;
 /// `f_type` of a procfs.
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
+/// Which mounts get attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// One.
+    Alone,
+    /// It, and all below it.
+    Recursive,
+    /// It, and all below it, but for those that mount(2) cannot be told of, because they are in a directory that is closed to the caller. Who asks
+    /// for this sees to it that they stay out of reach.
+    Reachable,
+}
+
 /// As [`mount_setattr`](crate::mount::mount_setattr), by mount(2), for a mount that is attached: `EINVAL` where it is not. The mounts below are
-/// changed one after another; `EBUSY` where one of them is covered by another, so that nobody can reach it.
+/// changed one after another; `EBUSY` where one of them is covered by another, so that nobody can reach it, `EACCES` where one is in a directory
+/// that is closed to the caller.
 ///
 /// `ENOSYS` for ids that are to be mapped, and for a file on which something is mounted where `/proc` is not a procfs.
-pub fn remount_attributes(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()> {
+pub fn remount_attributes(fd: BorrowedFd<'_>, reach: Reach, attr: &MountAttr<'_>) -> Result<()> {
     if attr.userns.is_some() || attr.set.contains(MountAttrFlags::MOUNT_ATTR_IDMAP) {
         return Err(Errno::NOSYS);
     }
     if !(attr.set | attr.clear).is_empty() {
         remount(fd, attr)?;
-        let below = if recursive { below(fd)? } else { Vec::new() };
+        let below = if reach == Reach::Alone { Vec::new() } else { below(fd, reach)? };
         for mount in below {
             remount(mount.as_fd(), attr)?;
         }
     }
     if let Some(kind) = attr.propagation {
         let kind = kind - MountPropagationFlags::REC;
-        let kind = if recursive { kind | MountPropagationFlags::REC } else { kind };
+        let kind = if reach != Reach::Alone { kind | MountPropagationFlags::REC } else { kind };
         at(fd, |path| rustix::mount::mount_change(path, kind))?;
     }
     Ok(())
@@ -110,7 +123,7 @@ fn at(fd: BorrowedFd<'_>, call: impl FnOnce(&str) -> Result<()>) -> Result<()> {
 }
 
 /// All mounts below one, those above before those below them.
-fn below(fd: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
+fn below(fd: BorrowedFd<'_>, reach: Reach) -> Result<Vec<OwnedFd>> {
     let table = read("/proc/self/mountinfo")?;
     let mut known = BTreeSet::from([mount_id(fd)?]);
     let mut found = Vec::new();
@@ -120,7 +133,10 @@ fn below(fd: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
         for (id, parent, point) in table.lines().filter_map(entry) {
             if known.contains(&parent) && known.insert(id) {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let mount = rustix::fs::openat(CWD, &point, flags, Mode::empty())?;
+                let mount = match rustix::fs::openat(CWD, &point, flags, Mode::empty()) {
+                    Err(Errno::ACCESS) if reach == Reach::Reachable => continue,
+                    opened => opened?,
+                };
                 // Another one lies on it, or its place has another name by now.
                 if mount_id(mount.as_fd())? != id {
                     return Err(Errno::BUSY);
@@ -200,6 +216,6 @@ mod tests {
     fn ids_are_not_mapped() {
         let file = std::fs::File::open("/").unwrap();
         let attr = MountAttr { userns: Some(file.as_fd()), ..MountAttr::default() };
-        assert_eq!(remount_attributes(file.as_fd(), false, &attr), Err(Errno::NOSYS));
+        assert_eq!(remount_attributes(file.as_fd(), Reach::Alone, &attr), Err(Errno::NOSYS));
     }
 }

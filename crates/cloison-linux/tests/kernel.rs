@@ -1,13 +1,14 @@
 //! The real kernel, asked through the trait, in namespaces of its own: as root, or as anybody where user
 //! namespaces are allowed.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use cloison_linux::launch::{self, Launch, LaunchProgram, LaunchStep};
 use cloison_linux::mount::MountAttr;
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{CloneRequest, Ending, Fork, wait_pidfd};
+use cloison_linux::remount::Reach;
 use cloison_linux::{
     Errno, FsMountFlags, Kernel, Linux, Mode, MountAttrFlags, MountFlags, MountPropagationFlags, OFlags,
     OpenTreeFlags, Resource, Rlimit,
@@ -65,7 +66,7 @@ fn check(right: bool, what: &str) -> Result<(), String> {
 }
 
 /// A tmpfs of this mount namespace alone, as a detached mount.
-fn tmpfs(attributes: MountAttrFlags) -> Result<std::os::fd::OwnedFd, String> {
+fn tmpfs(attributes: MountAttrFlags) -> Result<OwnedFd, String> {
     at(
         "propagation",
         Linux.mount_propagation(Path::new("/"), MountPropagationFlags::PRIVATE | MountPropagationFlags::REC),
@@ -113,7 +114,7 @@ fn attributes_are_changed_without_mount_setattr() {
         let mode = Mode::from_raw_mode(0o755);
         at("mkdirat", Linux.mkdirat(root, Path::new("in side"), mode))?;
         let read_only = MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-        let detached = Linux.remount_attributes(root, false, &read_only);
+        let detached = Linux.remount_attributes(root, Reach::Alone, &read_only);
         check(detached == Err(Errno::INVAL), "a detached mount is refused")?;
         let target = at("open", Linux.open(Path::new("/mnt"), OFlags::PATH, Mode::empty()))?;
         at("move_mount", Linux.move_mount(root, target.as_fd()))?;
@@ -122,7 +123,7 @@ fn attributes_are_changed_without_mount_setattr() {
         at("move_mount", Linux.move_mount(inner.as_fd(), place.as_fd()))?;
 
         let writable = |fd, name: &str| Linux.mkdirat(fd, Path::new(name), mode);
-        at("remount", Linux.remount_attributes(root, false, &read_only))?;
+        at("remount", Linux.remount_attributes(root, Reach::Alone, &read_only))?;
         check(writable(root, "x") == Err(Errno::ROFS), "it is read-only")?;
         check(writable(inner.as_fd(), "x").is_ok(), "what is below it is not")?;
         let options = |point: &str| {
@@ -131,7 +132,7 @@ fn attributes_are_changed_without_mount_setattr() {
             line.split(' ').nth(5).unwrap().to_owned()
         };
         check(options("/mnt") == "ro,nosuid,relatime", &options("/mnt"))?;
-        at("remount", Linux.remount_attributes(root, true, &read_only))?;
+        at("remount", Linux.remount_attributes(root, Reach::Recursive, &read_only))?;
         check(writable(inner.as_fd(), "y") == Err(Errno::ROFS), "what is below it is, too")?;
         let noatime = MountAttr {
             set: MountAttrFlags::MOUNT_ATTR_NOATIME,
@@ -139,7 +140,7 @@ fn attributes_are_changed_without_mount_setattr() {
             propagation: Some(MountPropagationFlags::SHARED),
             ..MountAttr::default()
         };
-        at("remount", Linux.remount_attributes(root, true, &noatime))?;
+        at("remount", Linux.remount_attributes(root, Reach::Recursive, &noatime))?;
         check(writable(inner.as_fd(), "y").is_ok(), "no longer")?;
         check(options("/mnt") == "rw,nosuid,noatime", &options("/mnt"))?;
         check(options(r"/mnt/in\040side") == "rw,noatime", &options(r"/mnt/in\040side"))?;
@@ -150,7 +151,7 @@ fn attributes_are_changed_without_mount_setattr() {
         let tree = at("open_tree", Linux.open_tree(file.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE))?;
         at("move_mount", Linux.move_mount(tree.as_fd(), file.as_fd()))?;
         let here = at("getcwd", Linux.getcwd())?;
-        at("remount", Linux.remount_attributes(tree.as_fd(), false, &read_only))?;
+        at("remount", Linux.remount_attributes(tree.as_fd(), Reach::Alone, &read_only))?;
         check(at("getcwd", Linux.getcwd())? == here, "the working directory is what it was")?;
         check(
             Linux.open(Path::new("/mnt/file"), OFlags::RDWR, mode).err() == Some(Errno::ROFS),
@@ -160,8 +161,43 @@ fn attributes_are_changed_without_mount_setattr() {
         let cover = tmpfs(MountAttrFlags::empty())?;
         let place = at("open", Linux.open(Path::new("/mnt/in side"), OFlags::PATH, Mode::empty()))?;
         at("move_mount", Linux.move_mount(cover.as_fd(), place.as_fd()))?;
-        let covered = Linux.remount_attributes(root, true, &read_only);
+        let covered = Linux.remount_attributes(root, Reach::Recursive, &read_only);
         check(covered == Err(Errno::BUSY), "a mount that nobody can reach is told of")
+    });
+}
+
+#[test]
+fn mounts_in_a_directory_that_is_closed_are_told_of_or_left_if_that_is_said() {
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    inside(NamespaceFlags::MOUNT, || {
+        let open = |path: &str| at("open", Linux.open(Path::new(path), OFlags::PATH, Mode::empty()));
+        let mounted = |path: &str| {
+            let mount = tmpfs(MountAttrFlags::empty())?;
+            at("move_mount", Linux.move_mount(mount.as_fd(), open(path)?.as_fd()))?;
+            Ok::<_, String>(mount)
+        };
+        let mode = Mode::from_raw_mode(0o700);
+        let root = mounted("/mnt")?;
+        at("mkdirat", Linux.mkdirat(root.as_fd(), Path::new("closed"), mode))?;
+        let closed = mounted("/mnt/closed")?;
+        at("chmod", rustix::fs::chmodat(rustix::fs::CWD, "/mnt/closed", mode, rustix::fs::AtFlags::empty()))?;
+        at("mkdirat", Linux.mkdirat(closed.as_fd(), Path::new("inner"), mode))?;
+        let inner = mounted("/mnt/closed/inner")?;
+
+        let read_only = MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        Linux.set_fs_ids(4242, 4242);
+        let told = Linux.remount_attributes(root.as_fd(), Reach::Recursive, &read_only);
+        let left = Linux.remount_attributes(root.as_fd(), Reach::Reachable, &read_only);
+        Linux.set_fs_ids(0, 0);
+        check(told == Err(Errno::ACCESS), &format!("the closed directory is told of: {told:?}"))?;
+        at("remount", left)?;
+        let writable = |fd: &OwnedFd| Linux.mkdirat(fd.as_fd(), Path::new("x"), mode);
+        check(writable(&root) == Err(Errno::ROFS), "it is read-only")?;
+        check(writable(&closed) == Err(Errno::ROFS), "so is what can be reached")?;
+        check(writable(&inner).is_ok(), "what cannot is as it was")
     });
 }
 

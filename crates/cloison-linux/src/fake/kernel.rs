@@ -20,6 +20,7 @@ use crate::mount::MountAttr;
 use crate::namespace::NamespaceFlags;
 use crate::network::{Moved, Moving};
 use crate::process::{CloneRequest, Ending, Fork};
+use crate::remount::Reach;
 use crate::schedule::{MemoryPolicy, SchedAttr};
 use crate::socket::Message;
 
@@ -402,8 +403,12 @@ impl Kernel for Fake {
         Ok(())
     }
 
-    fn remount_attributes(&self, fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr<'_>) -> Result<()> {
-        let reach = if recursive { "recursive" } else { "alone" };
+    fn remount_attributes(&self, fd: BorrowedFd<'_>, reach: Reach, attr: &MountAttr<'_>) -> Result<()> {
+        let reach = match reach {
+            Reach::Alone => "alone",
+            Reach::Recursive => "recursive",
+            Reach::Reachable => "reachable",
+        };
         let propagation = attr.propagation.map_or_else(|| "same propagation".to_owned(), names);
         let (set, clear) = (format!("+{}", names(attr.set)), format!("-{}", names(attr.clear)));
         asked!(self, "remount_attributes", self.name(fd), reach, set, clear, propagation);

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use cloison_linux::mount::MountAttr;
+use cloison_linux::remount::Reach;
 use cloison_linux::{Errno, Kernel, MountAttrFlags, MountPropagationFlags};
 
 use super::attach;
@@ -26,7 +27,7 @@ pub(super) struct Changes(Vec<Change>);
 #[derive(Debug)]
 struct Change {
     attributes: Attributes,
-    recursive: bool,
+    reach: Reach,
     /// Whether what the source's mount has is taken away as far as that may be.
     of_bind: bool,
     /// What is being done, for the sake of errors.
@@ -39,20 +40,20 @@ impl Changes {
     /// none of those, `mount_namespaces(7)`.)
     pub(super) fn of_bind(&mut self, attributes: Attributes, source: &Path) {
         let doing = format!("setting the attributes of the bind mount of {}", source.display());
-        self.0.push(Change { attributes, recursive: false, of_bind: true, doing });
+        self.0.push(Change { attributes, reach: Reach::Alone, of_bind: true, doing });
     }
 
     /// The mount, and all below it, loses these rights, and gets none.
-    pub(super) fn restrict(&mut self, attributes: MountAttrFlags, source: &Path) {
+    pub(super) fn restrict(&mut self, attributes: MountAttrFlags, reach: Reach, source: &Path) {
         let attributes = Attributes { set: attributes & INHERITED, clear: MountAttrFlags::empty() };
         let doing = format!("restricting the mounts of {}", source.display());
-        self.0.push(Change { attributes, recursive: true, of_bind: false, doing });
+        self.0.push(Change { attributes, reach, of_bind: false, doing });
     }
 
     /// What `ro`, `rro` and the like say of the mount and all below it.
-    pub(super) fn all_below(&mut self, attributes: Attributes, destination: &Path) {
+    pub(super) fn all_below(&mut self, attributes: Attributes, reach: Reach, destination: &Path) {
         let doing = format!("setting the recursive attributes of {}", destination.display());
-        self.0.push(Change { attributes, recursive: true, of_bind: false, doing });
+        self.0.push(Change { attributes, reach, of_bind: false, doing });
     }
 
     /// No symbolic link is followed in it.
@@ -60,7 +61,7 @@ impl Changes {
         let attributes =
             Attributes { set: MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW, clear: MountAttrFlags::empty() };
         let doing = format!("setting nosymfollow of {}", destination.display());
-        self.0.push(Change { attributes, recursive: false, of_bind: false, doing });
+        self.0.push(Change { attributes, reach: Reach::Alone, of_bind: false, doing });
     }
 
     /// The mount itself becomes read-only.
@@ -68,7 +69,7 @@ impl Changes {
         let attributes =
             Attributes { set: MountAttrFlags::MOUNT_ATTR_RDONLY, clear: MountAttrFlags::empty() };
         let doing = format!("making {} read-only", path.display());
-        self.0.push(Change { attributes, recursive: false, of_bind: false, doing });
+        self.0.push(Change { attributes, reach: Reach::Alone, of_bind: false, doing });
     }
 
     /// Makes the changes to a detached mount, and attaches it.
@@ -88,8 +89,8 @@ impl Changes {
     /// Makes the changes to a detached mount. False where this kernel can only make them once it is attached.
     fn set_detached(&self, kernel: &dyn Kernel, mount: BorrowedFd<'_>) -> Result<bool, Error> {
         for change in self.0.iter().filter(|change| !change.attributes.is_empty()) {
-            match change.set(&|recursive, attr| {
-                let done = kernel.mount_setattr(mount, recursive, attr);
+            match change.set(&|reach, attr| {
+                let done = kernel.mount_setattr(mount, reach != Reach::Alone, attr);
                 done.map_err(|errno| if is_lacking(errno, attr) { Errno::NOSYS } else { errno })
             }) {
                 Err(Errno::NOSYS) => return Ok(false),
@@ -102,18 +103,16 @@ impl Changes {
     /// Makes the changes to a mount that is attached.
     fn set_attached(&self, kernel: &dyn Kernel, mount: BorrowedFd<'_>) -> Result<(), Error> {
         for change in self.0.iter().filter(|change| !change.attributes.is_empty()) {
-            change
-                .set(&|recursive, attr| set(kernel, mount, recursive, attr))
-                .doing(|| change.doing.clone())?;
+            change.set(&|reach, attr| set(kernel, mount, reach, attr)).doing(|| change.doing.clone())?;
         }
         Ok(())
     }
 }
 
 impl Change {
-    fn set(&self, set: &dyn Fn(bool, &MountAttr<'_>) -> Result<(), Errno>) -> Result<(), Errno> {
+    fn set(&self, set: &dyn Fn(Reach, &MountAttr<'_>) -> Result<(), Errno>) -> Result<(), Errno> {
         let asked = self.attributes;
-        let set = |clear| set(self.recursive, &MountAttr { set: asked.set, clear, ..MountAttr::default() });
+        let set = |clear| set(self.reach, &MountAttr { set: asked.set, clear, ..MountAttr::default() });
         if !self.of_bind {
             return set(asked.clear);
         }
@@ -131,14 +130,9 @@ fn is_lacking(errno: Errno, attr: &MountAttr<'_>) -> bool {
 }
 
 /// `mount_setattr(2)` of a mount that is attached, or what does the same.
-fn set(
-    kernel: &dyn Kernel,
-    mount: BorrowedFd<'_>,
-    recursive: bool,
-    attr: &MountAttr<'_>,
-) -> Result<(), Errno> {
-    match kernel.mount_setattr(mount, recursive, attr) {
-        Err(errno) if is_lacking(errno, attr) => kernel.remount_attributes(mount, recursive, attr),
+fn set(kernel: &dyn Kernel, mount: BorrowedFd<'_>, reach: Reach, attr: &MountAttr<'_>) -> Result<(), Errno> {
+    match kernel.mount_setattr(mount, reach != Reach::Alone, attr) {
+        Err(errno) if is_lacking(errno, attr) => kernel.remount_attributes(mount, reach, attr),
         done => done,
     }
 }
@@ -155,7 +149,7 @@ pub(super) fn set_all(
     set(
         kernel,
         mount,
-        true,
+        Reach::Recursive,
         &MountAttr { set: attributes.set, clear: attributes.clear, ..MountAttr::default() },
     )
 }
@@ -169,8 +163,9 @@ pub(super) fn propagate(
 ) -> Result<(), Error> {
     for change in changes {
         let recursive = change.contains(MountPropagationFlags::REC);
+        let reach = if recursive { Reach::Recursive } else { Reach::Alone };
         let propagation = Some(*change - MountPropagationFlags::REC);
-        set(kernel, mount, recursive, &MountAttr { propagation, ..MountAttr::default() })
+        set(kernel, mount, reach, &MountAttr { propagation, ..MountAttr::default() })
             .doing(|| format!("changing the propagation of {}", path.display()))?;
     }
     Ok(())
@@ -179,5 +174,5 @@ pub(super) fn propagate(
 /// Makes an attached mount read-only, whatever else it is.
 pub(crate) fn make_read_only(kernel: &dyn Kernel, mount: BorrowedFd<'_>) -> Result<(), Errno> {
     let set_it = MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-    set(kernel, mount, false, &set_it)
+    set(kernel, mount, Reach::Alone, &set_it)
 }

@@ -34,7 +34,7 @@ pub(super) fn cover(kernel: &dyn Kernel, copy: BorrowedFd<'_>, path: &Path) -> R
     for below in below {
         let doing =
             || format!("covering what is mounted in the host's {} at {}", path.display(), below.display());
-        let target = match kernel.open_in_root(copy, below, OFlags::PATH, Mode::empty()) {
+        let target = match reachable(kernel, copy, below) {
             // Unmounted meanwhile, with its directory.
             Err(Errno::NOENT) => continue,
             opened => opened.doing(doing)?,
@@ -51,4 +51,13 @@ pub(super) fn cover(kernel: &dyn Kernel, copy: BorrowedFd<'_>, path: &Path) -> R
         empty.get_or_insert(tree);
     }
     Ok(())
+}
+
+/// What is at a path; or the directory on the way to it that is closed to us.
+fn reachable(kernel: &dyn Kernel, copy: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let open = |path| kernel.open_in_root(copy, path, OFlags::PATH, Mode::empty());
+    match (open(path), path.parent()) {
+        (Err(Errno::ACCESS), Some(parent)) if parent != "" => reachable(kernel, copy, parent),
+        (opened, _) => opened,
+    }
 }

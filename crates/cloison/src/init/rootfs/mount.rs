@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use cloison_linux::remount::Reach;
 use cloison_linux::{Errno, FsMountFlags, Kernel, Mode, MountAttrFlags, MountFlags, OFlags, OpenTreeFlags};
 
 use super::attributes::{Changes, propagate};
@@ -58,6 +59,7 @@ pub(crate) fn mount(
     };
     let target = Target::find(kernel, root, step, bind.as_ref())?;
     let mut is_the_hosts = false;
+    let mut reach = Reach::Recursive;
     let mut changes = Changes::default();
     let tree = match (&step.source, bind) {
         (MountSource::Bind(source), Some(bind)) => {
@@ -76,7 +78,9 @@ pub(crate) fn mount(
                     }
                     let how = if step.host_stays_as_it_is() { ", read-only" } else { "" };
                     log::warn!("{error}: the host's {} is bound instead{how}", path.display());
-                    changes.restrict(attributes, path);
+                    // What is mounted in it is covered; who comes to a closed directory there all the same does not come further than we do.
+                    reach = if step.host_stays_as_it_is() { Reach::Reachable } else { Reach::Recursive };
+                    changes.restrict(attributes, reach, path);
                     // Where that is not there, the first error says more.
                     is_the_hosts = true;
                     host_instance::copy(kernel, path).map_err(|_| error)?
@@ -92,7 +96,7 @@ pub(crate) fn mount(
         copy_up::copy_up(kernel, root, &step.destination, tree.as_fd())?;
     }
     // Not earlier: they may make it read-only.
-    changes.all_below(step.options.recursive, &step.destination);
+    changes.all_below(step.options.recursive, reach, &step.destination);
     changes.set_and_attach(kernel, tree.as_fd(), target.fd.as_fd(), &step.destination)?;
     propagate(kernel, tree.as_fd(), &step.options.propagation, &step.destination)?;
     if let Some(path) = step.or_bind.as_ref().filter(|_| is_the_hosts && step.host_stays_as_it_is()) {

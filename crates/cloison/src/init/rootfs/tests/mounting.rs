@@ -111,6 +111,36 @@ fn the_hosts_sysfs_is_bound_read_only_whatever_was_asked() {
     assert!(kernel.calls().iter().any(|call| call == set), "{:#?}", kernel.calls());
 }
 
+/// Before Linux 5.12, by mount(2), which cannot be told of a mount in a directory that is closed to an ordinary user.
+#[test]
+fn of_the_hosts_sysfs_what_cannot_be_reached_is_covered() {
+    let kernel = Fake::new();
+    kernel.fail_on("fsconfig_create(sysfs)", Errno::PERM);
+    kernel.fail_on("mount_setattr", Errno::NOSYS);
+    let table = "20 1 0:20 / /sys rw - sysfs sysfs rw\n\
+                 21 20 0:7 / /sys/kernel/debug rw - debugfs debugfs rw\n\
+                 22 21 0:8 / /sys/kernel/debug/tracing rw - tracefs tracefs rw\n\
+                 23 20 0:9 / /sys/closed/inner/place rw - tmpfs tmpfs rw\n";
+    kernel.set_content("/proc/self/mountinfo", table);
+    let directory = stat(FileType::Directory, 0o700, 0);
+    for place in ["kernel/debug", "closed"] {
+        kernel.set_stat(&format!("tree of /sys/{place}"), directory);
+    }
+    for closed in ["closed/inner", "closed/inner/place"] {
+        kernel.fail_on(&format!("open_in_root(tree of /sys, {closed:?}"), Errno::ACCESS);
+    }
+    let step = MountStep { or_bind: Some("/sys".into()), ..file_system("sysfs", "/sys", &[]) };
+    mount(&kernel, &step).unwrap();
+    let calls = kernel.calls();
+    let set = "remount_attributes(tree of /sys, reachable, +RDONLY, -0, same propagation)";
+    assert!(calls.iter().any(|call| call == set), "{calls:#?}");
+    let covered: Vec<_> =
+        calls.iter().filter_map(|call| call.strip_suffix(')')?.split_once(", tree of /sys/")).collect();
+    let covered: Vec<_> =
+        covered.into_iter().filter(|(call, _)| call.starts_with("move_mount(")).map(|(_, at)| at).collect();
+    assert_eq!(covered, ["closed", "kernel/debug"], "{calls:#?}");
+}
+
 #[test]
 fn a_tmpfs_has_the_mode_of_what_it_covers_unless_it_is_told_another() {
     let kernel = Fake::new();
