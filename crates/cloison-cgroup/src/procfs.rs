@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use cloison_linux::mountinfo::{self, Mount};
+
 /// One line of `/proc/PID/cgroup` (cgroups(7)): a hierarchy and the process's place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Membership<'a> {
@@ -30,9 +32,9 @@ pub(crate) fn memberships(text: &str) -> Vec<Membership<'_>> {
         .collect()
 }
 
-/// One mounted cgroup hierarchy, from `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
+/// One mounted cgroup hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CgroupMount<'a> {
+pub(crate) struct CgroupMount {
     /// Which directory of the hierarchy is mounted, seen from the root of the cgroup namespace.
     pub(crate) root: String,
     /// Where it is mounted.
@@ -40,10 +42,10 @@ pub(crate) struct CgroupMount<'a> {
     /// Whether it is the v2 hierarchy.
     pub(crate) unified: bool,
     /// The options of the super block, which name a v1 hierarchy's controllers.
-    options: &'a str,
+    options: String,
 }
 
-impl CgroupMount<'_> {
+impl CgroupMount {
     /// Whether this is the v1 hierarchy that `controller` (`cpu`, `name=systemd`) is attached to.
     pub(crate) fn has(&self, controller: &str) -> bool {
         !self.unified && self.options.split(',').any(|option| option == controller)
@@ -51,43 +53,17 @@ impl CgroupMount<'_> {
 }
 
 /// The cgroup mounts of a `mountinfo` text, in its order.
-pub(crate) fn cgroup_mounts(text: &str) -> Vec<CgroupMount<'_>> {
-    text.lines().filter_map(cgroup_mount).collect()
-}
-
-fn cgroup_mount(line: &str) -> Option<CgroupMount<'_>> {
-    // A varying number of optional fields stands before the " - ", so what follows is counted from there.
-    let (mount, file_system) = line.split_once(" - ")?;
-    let mut file_system = file_system.split(' ');
-    let unified = match file_system.next()? {
-        "cgroup" => false,
-        "cgroup2" => true,
-        _ => return None,
+pub(crate) fn cgroup_mounts(text: &str) -> Vec<CgroupMount> {
+    let of_cgroups = |mount: Mount| {
+        let unified = match mount.fs_type.as_str() {
+            "cgroup" => false,
+            "cgroup2" => true,
+            _ => return None,
+        };
+        let root = mount.root.to_string_lossy().into_owned();
+        Some(CgroupMount { root, mount_point: mount.point, unified, options: mount.options })
     };
-    let options = file_system.nth(1).unwrap_or_default();
-    let mut mount = mount.split(' ').skip(3);
-    let root = unescape(mount.next()?);
-    let mount_point = PathBuf::from(unescape(mount.next()?));
-    Some(CgroupMount { root, mount_point, unified, options })
-}
-
-/// Resolves the octal escapes (`\040`) that the kernel writes for space, tab, line break and backslash.
-fn unescape(field: &str) -> String {
-    let mut plain = String::with_capacity(field.len());
-    let mut rest = field;
-    while let Some(at) = rest.find('\\') {
-        plain.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        if let Some(byte) = code.filter(u8::is_ascii) {
-            plain.push(char::from(byte));
-            rest = &rest[at + 4..];
-        } else {
-            plain.push('\\');
-            rest = &rest[at + 1..];
-        }
-    }
-    plain.push_str(rest);
-    plain
+    mountinfo::parse(text.as_bytes()).filter_map(of_cgroups).collect()
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@
 //! | [`signals`] | blocking, `signalfd`, numbers |
 //! | [`namespace`] | the eight kinds of namespace |
 //! | [`mount`] | the mount API by descriptors |
+//! | [`mountinfo`] | the table of mounts |
 //! | [`file`](mod@file) | opening, making and reading files without leaving a root |
 //! | [`socket`] | messages with descriptors, sockets in a directory |
 //! | [`schedule`] | CPU, I/O and memory placement |
@@ -67,6 +68,7 @@ mod linux;
 pub mod lock;
 pub mod memory;
 pub mod mount;
+pub mod mountinfo;
 pub mod namespace;
 pub mod network;
 pub mod process;

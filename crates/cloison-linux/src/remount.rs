@@ -1,10 +1,7 @@
 //! What `mount_setattr(2)` does, on kernels that lack it (before Linux 5.12): by mount(2), and so to mounts that are attached.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
@@ -12,6 +9,7 @@ use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags};
 
 use crate::Result;
 use crate::mount::MountAttr;
+use crate::mountinfo::{self, Mount};
 
 /// `MS_NOSYMFOLLOW` and `ST_NOSYMFOLLOW` (Linux 5.10), which rustix does not name.
 const MS_NOSYMFOLLOW: u32 = 256;
@@ -50,7 +48,7 @@ pub fn remount_attributes(fd: BorrowedFd<'_>, reach: Reach, attr: &MountAttr<'_>
     }
     if let Some(kind) = attr.propagation {
         let kind = kind - MountPropagationFlags::REC;
-        let kind = if reach != Reach::Alone { kind | MountPropagationFlags::REC } else { kind };
+        let kind = if reach == Reach::Alone { kind } else { kind | MountPropagationFlags::REC };
         at(fd, |path| rustix::mount::mount_change(path, kind))?;
     }
     Ok(())
@@ -124,21 +122,21 @@ fn at(fd: BorrowedFd<'_>, call: impl FnOnce(&str) -> Result<()>) -> Result<()> {
 
 /// All mounts below one, those above before those below them.
 fn below(fd: BorrowedFd<'_>, reach: Reach) -> Result<Vec<OwnedFd>> {
-    let table = read("/proc/self/mountinfo")?;
+    let table = mountinfo::read()?;
     let mut known = BTreeSet::from([mount_id(fd)?]);
     let mut found = Vec::new();
     // A mount may stand before its parent in the table, if it was moved.
     loop {
         let before = known.len();
-        for (id, parent, point) in table.lines().filter_map(entry) {
-            if known.contains(&parent) && known.insert(id) {
+        for Mount { id, parent, point, .. } in &table {
+            if known.contains(parent) && known.insert(*id) {
                 let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let mount = match rustix::fs::openat(CWD, &point, flags, Mode::empty()) {
+                let mount = match rustix::fs::openat(CWD, point, flags, Mode::empty()) {
                     Err(Errno::ACCESS) if reach == Reach::Reachable => continue,
                     opened => opened?,
                 };
                 // Another one lies on it, or its place has another name by now.
-                if mount_id(mount.as_fd())? != id {
+                if mount_id(mount.as_fd())? != *id {
                     return Err(Errno::BUSY);
                 }
                 found.push(mount);
@@ -150,37 +148,11 @@ fn below(fd: BorrowedFd<'_>, reach: Reach) -> Result<Vec<OwnedFd>> {
     }
 }
 
-/// The id of a mount, its parent's, and its place (`proc_pid_mountinfo(5)`).
-fn entry(line: &str) -> Option<(u64, u64, PathBuf)> {
-    let mut fields = line.split(' ');
-    let (id, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((id, parent, unescaped(fields.nth(2)?)))
-}
-
-/// Undoes the octal escapes.
-fn unescaped(field: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let digits = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escape = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\');
-        bytes.push(escape.unwrap_or(*first));
-        rest = if escape.is_some() { &behind[3..] } else { behind };
-    }
-    OsString::from_vec(bytes).into()
-}
-
 /// The id of the mount that a descriptor is in: `STATX_MNT_ID` of statx(2) (Linux 5.8). Its fdinfo is closed to who is not dumpable.
 fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
     let answer = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     let told = StatxFlags::from_bits_retain(answer.stx_mask).contains(StatxFlags::MNT_ID);
     if told { Ok(answer.stx_mnt_id) } else { Err(Errno::NOSYS) }
-}
-
-fn read(path: &str) -> Result<String> {
-    let text = std::fs::read(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    // A name that is not UTF-8 is then not found, which is an error.
-    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]
@@ -204,12 +176,6 @@ mod tests {
         assert_eq!(mode(StatVfsMountFlags::NOATIME, none, all), MountFlags::RELATIME);
         assert_eq!(mode(relatime, MountAttrFlags::MOUNT_ATTR_STRICTATIME, none), MountFlags::STRICTATIME);
         assert_eq!(mode(relatime, MountAttrFlags::MOUNT_ATTR_NOATIME, all), MountFlags::NOATIME);
-    }
-
-    #[test]
-    fn a_line_of_the_table_is_read_with_its_escapes() {
-        let line = r"36 35 98:0 /mnt1 /mnt/a\040b\134 rw,noatime master:1 - ext3 /dev/root rw";
-        assert_eq!(entry(line), Some((36, 35, PathBuf::from("/mnt/a b\\"))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Hierarchy, Layout, below_mount};
 use crate::procfs::{CgroupMount, Membership};
 
 /// The layout that mounts and memberships describe together.
-pub(super) fn layout(mounts: &[CgroupMount<'_>], memberships: &[Membership<'_>]) -> Layout {
+pub(super) fn layout(mounts: &[CgroupMount], memberships: &[Membership<'_>]) -> Layout {
     let hierarchies: Vec<Hierarchy> = memberships
         .iter()
         .filter(|membership| !membership.is_unified())
@@ -31,7 +31,7 @@ pub(super) fn layout(mounts: &[CgroupMount<'_>], memberships: &[Membership<'_>])
 }
 
 /// The v1 hierarchy of a membership; nothing when it is mounted nowhere, as controllers that nobody uses are.
-fn hierarchy(mounts: &[CgroupMount<'_>], membership: &Membership<'_>) -> Option<Hierarchy> {
+fn hierarchy(mounts: &[CgroupMount], membership: &Membership<'_>) -> Option<Hierarchy> {
     let controller = *membership.controllers.first()?;
     let (mount, own) = best(mounts.iter().filter(|mount| mount.has(controller)), membership.path)?;
     Some(Hierarchy {
@@ -42,10 +42,7 @@ fn hierarchy(mounts: &[CgroupMount<'_>], membership: &Membership<'_>) -> Option<
 }
 
 /// Of several mounts of one hierarchy, the first in which our own cgroup can be seen, else the first.
-fn best<'a, 'text: 'a>(
-    mounts: impl Iterator<Item = &'a CgroupMount<'text>>,
-    path: &str,
-) -> Option<(&'a CgroupMount<'text>, PathBuf)> {
+fn best<'a>(mounts: impl Iterator<Item = &'a CgroupMount>, path: &str) -> Option<(&'a CgroupMount, PathBuf)> {
     let mut fallback = None;
     for mount in mounts {
         if let Some(own) = below_mount(&mount.root, path) {
@@ -56,6 +53,6 @@ fn best<'a, 'text: 'a>(
     fallback
 }
 
-fn first<'a, 'text: 'a>(mut mounts: impl Iterator<Item = &'a CgroupMount<'text>>) -> Option<PathBuf> {
+fn first<'a>(mut mounts: impl Iterator<Item = &'a CgroupMount>) -> Option<PathBuf> {
     mounts.next().map(|mount| mount.mount_point.clone())
 }

@@ -7,12 +7,12 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cloison_linux::mount;
+use cloison_linux::mountinfo::{self, Mount};
 use cloison_linux::{Errno, Kernel, Mode, MountPropagationFlags, OFlags, OpenTreeFlags};
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::Error;
 use super::error::Doing as _;
-use crate::resctrl;
 use crate::state::HostMount;
 
 /// The mount before it is anywhere, and the directory that it will cover.
@@ -35,8 +35,10 @@ pub(super) fn prepare(kernel: &dyn Kernel, path: &Path) -> Result<Prepared, Erro
     }
     let place =
         std::fs::read_link(in_proc(directory.as_fd())).map_err(|error| errno(&error)).doing(doing())?;
-    if let Some((_, below)) = table()?.into_iter().find(|(_, at)| *at != place && at.starts_with(&place)) {
-        return Err(Error::MountBelowRoot { path: path.to_owned(), below });
+    if let Some(below) =
+        table()?.into_iter().find(|mount| mount.point != place && mount.point.starts_with(&place))
+    {
+        return Err(Error::MountBelowRoot { path: path.to_owned(), below: below.point });
     }
     let tree = kernel.open_tree(directory.as_fd(), OpenTreeFlags::OPEN_TREE_CLONE).doing(doing())?;
     let (id, number) = numbers(tree.as_fd()).doing(doing())?;
@@ -67,7 +69,7 @@ pub(super) fn take_back(kernel: &dyn Kernel, held: Option<&HostMount>) -> Result
         return remove(kernel, top.as_fd()).doing(doing());
     }
     let place = std::fs::canonicalize(&held.path).unwrap_or_else(|_| held.path.clone());
-    for (_, point) in table()?.into_iter().filter(|(number, _)| *number == held.number) {
+    for Mount { point, .. } in table()?.into_iter().filter(|mount| mount.id == held.number) {
         if point == place {
             return Err(Error::Covered { path: held.path.clone() });
         }
@@ -110,16 +112,8 @@ fn open(kernel: &dyn Kernel, path: &Path) -> Result<OwnedFd, Errno> {
     kernel.open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
 }
 
-/// The number of each mount, and its place.
-fn table() -> Result<Vec<(u64, PathBuf)>, Error> {
-    let text = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| errno(&error))
-        .doing("reading /proc/self/mountinfo")?;
-    let entry = |line: &[u8]| {
-        let number = std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()?;
-        Some((number, resctrl::point_of(line)?))
-    };
-    Ok(text.split(|byte| *byte == b'\n').filter_map(entry).collect())
+fn table() -> Result<Vec<Mount>, Error> {
+    mountinfo::read().doing(format!("reading {}", mountinfo::PATH))
 }
 
 /// Whether two descriptors are of one directory in one mount.

@@ -12,13 +12,12 @@
 //! | [`usage`] | what is told of a group by `events` |
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use cloison_linux::mountinfo::{self, Mount};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::IntelRdt;
@@ -166,8 +165,12 @@ impl Error {
 impl Resctrl {
     /// Looks for it where it usually is, and then among all mounts; none if it is not mounted.
     pub fn find() -> Option<Self> {
-        let mounts = fs::read("/proc/self/mountinfo").ok()?;
-        let mut found: Vec<_> = mounts.split(|byte| *byte == b'\n').filter_map(mount_point).collect();
+        Self::among(mountinfo::read().ok()?)
+    }
+
+    fn among(mounts: Vec<Mount>) -> Option<Self> {
+        let found = mounts.into_iter().filter(|mount| mount.fs_type == "resctrl").map(|mount| mount.point);
+        let mut found: Vec<_> = found.collect();
         let at = found.iter().position(|path| path == Path::new(USUAL_PLACE)).unwrap_or(0);
         (!found.is_empty()).then(|| Self { root: found.swap_remove(at) })
     }
@@ -344,33 +347,6 @@ impl Resctrl {
 
 fn words(last_status: &str) -> String {
     if last_status.is_empty() { String::new() } else { format!(" (last_cmd_status: {last_status})") }
-}
-
-/// The mount point in a line of `/proc/self/mountinfo`, if it is of a resctrl.
-fn mount_point(line: &[u8]) -> Option<PathBuf> {
-    let kind = line.split(|byte| *byte == b' ').skip_while(|field| *field != b"-").nth(1)?;
-    (kind == b"resctrl").then(|| point_of(line))?
-}
-
-/// The mount point in a line of `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
-pub(crate) fn point_of(line: &[u8]) -> Option<PathBuf> {
-    let point = line.split(|byte| *byte == b' ').nth(4)?;
-    Some(PathBuf::from(OsString::from_vec(unescape(point))))
-}
-
-/// Blanks and the like stand as three octal digits there.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let [first, others @ ..] = rest {
-        let escaped = others.get(..3).filter(|_| *first == b'\\');
-        let octal = escaped.and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => (bytes.push(byte), rest = &others[3..]),
-            None => (bytes.push(*first), rest = others),
-        };
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -260,12 +260,15 @@ fn what_is_used_is_told_in_the_keys_of_runc() {
 
 #[test]
 fn it_is_found_wherever_it_is_mounted() {
-    let line = b"36 35 98:0 / /sys/fs/resctrl rw,noatime shared:7 - resctrl resctrl rw";
-    assert_eq!(mount_point(line), Some(PathBuf::from("/sys/fs/resctrl")));
+    let found =
+        |table: &str| Resctrl::among(mountinfo::parse(table.as_bytes()).collect()).map(|found| found.root);
+    let usual = "36 35 98:0 / /sys/fs/resctrl rw,noatime shared:7 - resctrl resctrl rw\n";
+    let elsewhere = "1 2 0:3 / /with\\040blank rw - resctrl none rw\n";
     assert_eq!(
-        mount_point(b"1 2 0:3 / /with\\040blank rw - resctrl none rw"),
-        Some(PathBuf::from("/with blank"))
+        found(&format!("{elsewhere}{usual}")),
+        Some("/sys/fs/resctrl".into()),
+        "the usual place first"
     );
-    assert_eq!(mount_point(b"1 2 0:3 / /sys/fs/resctrl rw - tmpfs resctrl rw"), None);
-    assert_eq!(mount_point(b""), None);
+    assert_eq!(found(elsewhere), Some("/with blank".into()));
+    assert_eq!(found("1 2 0:3 / /sys/fs/resctrl rw - tmpfs resctrl rw\n"), None);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cloison_linux::{Errno, Kernel, Mode, OFlags, OpenTreeFlags};
 
-use super::{hide, is_directory, mountinfo};
+use super::{hide, is_directory};
 use crate::init::error::{Doing, Error};
 
 /// A detached copy of the host's mounts at a path. The root of a user namespace may not uncover what they cover, and gets all or nothing.
@@ -21,7 +21,7 @@ pub(super) fn copy(kernel: &dyn Kernel, path: &Path) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// When the table of mounts cannot be read, or a directory cannot be covered.
 pub(super) fn cover(kernel: &dyn Kernel, copy: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
-    let mounts = mountinfo::read(kernel)?;
+    let mounts = super::mounts(kernel)?;
     let mut below: Vec<&Path> = mounts
         .iter()
         .filter_map(|mount| mount.point.strip_prefix(path).ok())

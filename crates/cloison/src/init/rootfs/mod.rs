@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
+use cloison_linux::mountinfo::{self, Mount};
 use cloison_linux::{Errno, FileType, Kernel, Mode, OFlags, Stat};
 
 use crate::init::error::{Doing, Error};
@@ -20,11 +21,13 @@ pub(crate) mod device;
 pub(crate) mod hide;
 mod host_instance;
 pub(crate) mod mount;
-mod mountinfo;
 pub(crate) mod pivot;
 
 /// How many symbolic links without a target are followed when directories are made (as many as `path_resolution(7)` follows).
 const MAX_LINKS: u32 = 40;
+
+/// No table of mounts is longer than this, in bytes (`fs.mount-max` allows 100,000 of them).
+const LONGEST_TABLE: usize = 64 << 20;
 
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
@@ -177,6 +180,14 @@ pub(crate) fn descriptors(kernel: &dyn Kernel) -> Result<Option<OwnedFd>, Error>
     }
     let opened = opened.doing(doing)?;
     Ok(is_procfs(kernel, opened.as_fd()).doing(doing)?.then_some(opened))
+}
+
+/// The mounts that the init sees, while `/proc` is still the host's.
+pub(crate) fn mounts(kernel: &dyn Kernel) -> Result<Vec<Mount>, Error> {
+    let doing = || "reading /proc/self/mountinfo";
+    let file = kernel.open(Path::new(mountinfo::PATH), OFlags::RDONLY, Mode::empty()).doing(doing)?;
+    let table = kernel.read_to_end(file.as_fd(), LONGEST_TABLE).doing(doing)?;
+    Ok(mountinfo::parse(&table).collect())
 }
 
 /// A file to mount a device on: made empty, or what is there, which is not opened since it may be any device; `ELOOP` for a symbolic

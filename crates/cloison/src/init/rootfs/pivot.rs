@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use cloison_linux::mountinfo::Mount;
 use cloison_linux::{Errno, Kernel, Mode, MountFlags, MountPropagationFlags, OFlags, OpenTreeFlags};
 
 use super::Root;
-use super::mountinfo::{self, Mount};
 use crate::init::error::{Doing, Error};
 
 /// `MS_SLAVE | MS_REC`.
@@ -108,11 +108,11 @@ fn cover(kernel: &dyn Kernel, mount: &Path) -> Result<(), Error> {
 /// The mount points of every procfs and sysfs that is mounted from its own root and outside of the container's.
 fn whole_proc_and_sysfs(kernel: &dyn Kernel, rootfs: &Path) -> Result<Vec<PathBuf>, Error> {
     let whole = |mount: &Mount| {
-        mount.root == "/"
+        mount.root == Path::new("/")
             && matches!(mount.fs_type.as_str(), "proc" | "sysfs")
             && !mount.point.starts_with(rootfs)
     };
-    Ok(mountinfo::read(kernel)?.into_iter().filter(whole).map(|mount| mount.point).collect())
+    Ok(super::mounts(kernel)?.into_iter().filter(whole).map(|mount| mount.point).collect())
 }
 
 /// `chroot` alone.
