@@ -1,5 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use super::*;
 
@@ -8,8 +10,12 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("cloison-linux-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
+        // Tests are threads of one process, or processes of PID namespaces of their own that have one directory for temporary files.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let nanos = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let name = format!("cloison-linux-{name}-{}-{number}-{nanos}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
     }

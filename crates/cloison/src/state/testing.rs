@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use rustix::process::Pid;
 
@@ -19,7 +20,10 @@ impl TempDir {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("cloison-test-{}-{number}", std::process::id()));
+        // Other tests may have the same process id, in a PID namespace of their own.
+        let nanos = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let name = format!("cloison-test-{}-{number}-{nanos}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
     }
