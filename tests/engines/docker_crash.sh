@@ -51,6 +51,12 @@ traffic() {
     done > "$WORK/traffic-$1.log" 2>&1
 }
 
+# kill_a_shim SPARE: which one, the seed says.
+kill_a_shim() {
+    pgrep --full --list-full 'containerd-shim-runc-v2 -namespace moby' | grep --invert-match --extended-regexp "$1" > "$WORK/shims"
+    sed -n "$((RANDOM % $(wc -l < "$WORK/shims") + 1))s/ .*//p" "$WORK/shims" | xargs kill -KILL
+}
+
 # kill_one WHO: with SIGKILL; a daemon is started again, as a service manager would.
 kill_one() {
     case $1 in
@@ -66,12 +72,10 @@ kill_one() {
         fi
         ;;
     shim)
-        # Any but those of the two that have to stay.
+        # Any but those of the two that have to stay. One that has just ended of itself is not killed: then another.
         local spare
         spare="$(docker inspect --format '{{.Id}}' first)|$(docker inspect --format '{{.Id}}' second)"
-        pgrep --full --list-full 'containerd-shim-runc-v2 -namespace moby' | grep --invert-match --extended-regexp "$spare" > "$WORK/shims" || return 0
-        # The seed says which.
-        sed -n "$((RANDOM % $(wc -l < "$WORK/shims") + 1))s/ .*//p" "$WORK/shims" | xargs --no-run-if-empty kill -KILL
+        eventually 20 kill_a_shim "$spare"
         ;;
     esac
 }
@@ -105,8 +109,13 @@ done
 touch "$WORK/enough"
 wait_for_traffic() { eventually 60 sh -c "! pgrep --full 'docker (run|exec|rm) '"; }
 step 'the traffic ends' wait_for_traffic
-# Its numbers go up by one from line to line, but where a daemon was away: what is written then waits in the pipe.
-step 'logs: no line is lost' expect '' sh -c 'docker logs first | awk "\$1 != NR"'
+# Its numbers go up by one from line to line; what is written while dockerd is away waits in the pipe. What a dockerd has read and not yet written when it is
+# killed is lost, whatever the runtime: there may be as many gaps as dockerds were killed.
+gaps() {
+    docker logs first | awk -v may="$(((rounds + 2) / 3))" '$1 != last + 1 { print "after " last ": " $1; gaps++; if ($1 <= last) back = 1 }
+        { last = $1 } END { if (back || gaps > may || NR < 10) exit 1 }'
+}
+step 'logs: no line is lost but what a killed dockerd had in its hands' gaps
 
 # What the daemon says, and what there is: nobody is lost, nobody is somebody else's.
 known() {

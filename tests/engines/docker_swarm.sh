@@ -13,7 +13,7 @@ if [[ -n $no_bridge ]]; then
     exit 0
 fi
 many=${CLOISON_SWARM_REPLICAS:-50}
-STEP_TIME=300
+STEP_TIME=$((STEP_TIME > 300 ? STEP_TIME : 300))
 
 image busybox "$WORK/busybox.tar"
 state_before

@@ -12,6 +12,19 @@ use crate::{Result, build, command, page, setup};
 /// How long one script may take in a machine.
 const PATIENCE: Duration = Duration::from_hours(1);
 
+/// How long one step may take there, in seconds, if nothing is said: machines are slow.
+const MACHINE_STEP_TIME: u32 = 600;
+
+/// What steers a script, and is handed on into the machine: tests/engines/README.md.
+const KNOBS: [&str; 6] = [
+    "STEP_TIME",
+    "CLOISON_ENGINE_ROUNDS",
+    "CLOISON_ENGINE_SEED",
+    "CLOISON_ENGINE_PROBES",
+    "CLOISON_ENGINE_MANY",
+    "CLOISON_SWARM_REPLICAS",
+];
+
 /// The page, and the lines between which its table stands.
 const PAGE: &str = "docs/engines.md";
 const MARKS: [&str; 2] = ["<!-- cargo xtask engines --write -->", "<!-- end of the engines -->"];
@@ -19,8 +32,8 @@ const MARKS: [&str; 2] = ["<!-- cargo xtask engines --write -->", "<!-- end of t
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask engines [--in CELL]... [--runtime FILE] [--alone] [--write] [SCRIPT...]
 
-Runs the scripts of tests/engines (all of them, or those whose names begin so) with `runc` and with a release build of
-cloison, and compares what they print, step by step.
+Runs the scripts of tests/engines (all of them, or those that are called so, or begin so if none is) with `runc` and
+with a release build of cloison, and compares what they print, step by step.
 
   --in CELL       where: `host` (if nothing is said), or KERNEL/LAYOUT in a throw-away machine, with a kernel of uml, 5.10, 6.1,
                   6.12 and a layout of v2-systemd, v2, v1
@@ -132,9 +145,13 @@ fn in_machine(kernel: &str, layout: &str, script: &Path, runtime: &Path) -> Resu
         log: Some(results.join("console")),
         ..Machine::default()
     };
+    let knobs: String = KNOBS
+        .iter()
+        .filter_map(|name| Some(format!(" {name}={}", vm::quoted(&std::env::var(name).ok()?))))
+        .collect();
     let code = machine.run(&format!(
         "mkdir -p {workspace} && mount --bind /run/share {workspace} && cd {workspace}\n\
-         export CLOISON_ENGINES_HERE=1 HOME=/root\n\
+         export CLOISON_ENGINES_HERE=1 HOME=/root STEP_TIME={MACHINE_STEP_TIME}{knobs}\n\
          bash {} {} > {} 2>&1",
         vm::quoted(&script.display().to_string()),
         vm::quoted(&runtime.display().to_string()),
@@ -247,6 +264,13 @@ pub(crate) fn engines(words: &[&str]) -> Result<()> {
     if places.contains(&Place::Host) {
         setup::install(&PACKAGES)?;
     }
+    // On the host a script that needs it builds it; a machine has no compiler for it, nor a network.
+    if places.iter().any(|place| *place != Place::Host) {
+        let client = workspace()?.join("tests/engines/client");
+        let mut cargo = build::cargo();
+        cargo.current_dir(client).args(["build", "--release", "--locked", "--target-dir", "target"]);
+        command::run(&mut cargo)?;
+    }
     let runtime = match runtime {
         Some(runtime) => runtime,
         None => build::runtime("release")?,
@@ -286,25 +310,37 @@ pub(crate) fn engines(words: &[&str]) -> Result<()> {
     if unlike == 0 { Ok(()) } else { Err(format!("{unlike} scripts do not pass as with runc").into()) }
 }
 
-/// The scripts whose names begin with one of these, in the order of their names.
+/// The scripts that these words name, in the order of their names; all of them if there is no word.
 fn scripts(wanted: &[&str]) -> Result<Vec<PathBuf>> {
     let directory = workspace()?.join("tests/engines");
-    let mut scripts = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&directory)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_script =
-            path.extension().is_some_and(|extension| extension == "sh") && !name.starts_with("lib");
-        if is_script && (wanted.is_empty() || wanted.iter().any(|wanted| name.starts_with(wanted))) {
-            scripts.push(path);
+        if path.extension().is_some_and(|extension| extension == "sh") && !name.starts_with("lib") {
+            names.push(name.to_owned());
         }
     }
-    scripts.sort();
-    if scripts.is_empty() {
-        Err(format!("no script is called {}", wanted.join(", ")).into())
-    } else {
-        Ok(scripts)
+    Ok(named(names, wanted)?.iter().map(|name| directory.join(name).with_extension("sh")).collect())
+}
+
+/// A word names the script that is called so; if there is none, all those whose names begin so.
+///
+/// # Errors
+/// When a word names none.
+fn named(mut names: Vec<String>, words: &[&str]) -> Result<Vec<String>> {
+    let names_it =
+        |word: &str, name: &str, exact: bool| if exact { name == word } else { name.starts_with(word) };
+    let words: Vec<(&str, bool)> =
+        words.iter().map(|&word| (word, names.iter().any(|name| name == word))).collect();
+    for &(word, exact) in &words {
+        if !names.iter().any(|name| names_it(word, name, exact)) {
+            return Err(format!("no script is called {word}").into());
+        }
     }
+    names.retain(|name| words.is_empty() || words.iter().any(|&(word, exact)| names_it(word, name, exact)));
+    names.sort();
+    Ok(names)
 }
 
 fn workspace() -> Result<PathBuf> {
@@ -362,6 +398,15 @@ mod tests {
         assert_eq!(faults(&outcome(&steps, 1), None), ["the script itself, exit code 1"]);
         assert_eq!(faults(&outcome(&["ok - a", "FAILED - c"], 1), None), ["FAILED - c"]);
         assert!(!faults(&outcome(&[], 0), None).is_empty());
+    }
+
+    #[test]
+    fn a_script_of_exactly_this_name_is_the_only_one_that_a_word_names() {
+        let names = || ["podman_rootless", "cri", "podman"].map(str::to_owned).to_vec();
+        assert_eq!(named(names(), &["podman"]).unwrap(), ["podman"]);
+        assert_eq!(named(names(), &["pod", "cri"]).unwrap(), ["cri", "podman", "podman_rootless"]);
+        assert_eq!(named(names(), &[]).unwrap().len(), 3);
+        named(names(), &["podman", "docker"]).unwrap_err();
     }
 
     #[test]

@@ -83,7 +83,7 @@ checkpoint_twice() {
 # --- many, and what is killed ---
 
 of_many() {
-    STEP_TIME=300 check "many: $MANY at once" many
+    STEP_TIME=$((STEP_TIME > 300 ? STEP_TIME : 300)) check "many: $MANY at once" many
 }
 
 many() {
@@ -111,9 +111,9 @@ no_process() {
 }
 
 of_crashes() {
-    STEP_TIME=$((60 + ROUNDS * 10)) check 'crash: conmon is killed while a container runs' conmon_killed
-    STEP_TIME=$((60 + ROUNDS * 10)) check 'crash: conmon is killed at any moment' conmon_killed_early
-    STEP_TIME=$((60 + ROUNDS * 10)) check 'crash: Podman is killed at any moment' podman_killed
+    STEP_TIME=$((STEP_TIME + ROUNDS * 10)) check 'crash: conmon is killed while a container runs' conmon_killed
+    STEP_TIME=$((STEP_TIME + ROUNDS * 10)) check 'crash: conmon is killed at any moment' conmon_killed_early
+    STEP_TIME=$((STEP_TIME + ROUNDS * 10)) check 'crash: Podman is killed at any moment' podman_killed
 }
 
 conmon_killed() {
