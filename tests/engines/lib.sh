@@ -405,7 +405,7 @@ nothing_left() {
     while new=$(census | comm -13 "$WORK/before" -) && [[ -n $new ]]; do
         if ((SECONDS >= until)); then
             echo "left: $new"
-            awk '$1 == "process" { print $NF }' <<< "$new" | xargs --no-run-if-empty ps -o pid=,ppid=,lstart=,stat=,args= -p
+            awk '$1 == "process" { print $NF }' <<< "$new" | xargs --no-run-if-empty ps -o pid=,ppid=,stat=,args= -p
             return 1
         fi
         sleep 0.1

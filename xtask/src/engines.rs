@@ -64,6 +64,12 @@ const PACKAGES: [(&str, &str); 18] = [
     ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
 ];
 
+/// What makes the Debian of the images.
+const PACKAGES_OF_DEBIAN: [(&str, &str); 2] = [
+    ("debootstrap", "/usr/sbin/debootstrap"),
+    ("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+];
+
 /// A place where scripts run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
@@ -133,7 +139,9 @@ fn in_machine(kernel: &str, layout: &str, script: &Path, runtime: &Path) -> Resu
     let workspace = workspace()?.display().to_string();
     let results = Path::new(&workspace).join("target/engines");
     std::fs::create_dir_all(&results)?;
-    let output = results.join("output");
+    // Several may run at once.
+    let stem = script.file_stem().unwrap_or_default().display();
+    let output = results.join(format!("{stem}-{kernel}-{layout}"));
     std::fs::write(&output, "")?;
     let machine = Machine {
         kernel: kernel.to_owned(),
@@ -142,16 +150,26 @@ fn in_machine(kernel: &str, layout: &str, script: &Path, runtime: &Path) -> Resu
         share: Some((workspace.clone().into(), false)),
         memory: "4G".to_owned(),
         timeout: PATIENCE,
-        log: Some(results.join("console")),
+        log: Some(results.join(format!("{stem}-{kernel}-{layout}.console"))),
         ..Machine::default()
     };
     let knobs: String = KNOBS
         .iter()
         .filter_map(|name| Some(format!(" {name}={}", vm::quoted(&std::env::var(name).ok()?))))
         .collect();
+    // There is no network to make it from.
+    let debian = if wants_debian(script)? {
+        debian(&results)?;
+        "mkdir /var/lib/debian\n\
+         tar --extract --numeric-owner --directory /var/lib/debian --file target/engines/debian.tar\n\
+         export CLOISON_TEST_DEBIAN=/var/lib/debian\n"
+    } else {
+        ""
+    };
     let code = machine.run(&format!(
         "mkdir -p {workspace} && mount --bind /run/share {workspace} && cd {workspace}\n\
          export CLOISON_ENGINES_HERE=1 HOME=/root STEP_TIME={MACHINE_STEP_TIME}{knobs}\n\
+         {debian}\
          bash {} {} > {} 2>&1",
         vm::quoted(&script.display().to_string()),
         vm::quoted(&runtime.display().to_string()),
@@ -161,6 +179,36 @@ fn in_machine(kernel: &str, layout: &str, script: &Path, runtime: &Path) -> Resu
     let mut outcome = Outcome { code: code.into(), ..Outcome::default() };
     text.lines().for_each(|line| outcome.hear(line));
     Ok(outcome)
+}
+
+/// Whether a script makes an image of a Debian, which `lib.sh` looks for in the same way.
+fn wants_debian(script: &Path) -> Result<bool> {
+    Ok(std::fs::read_to_string(script)?.contains("image debian "))
+}
+
+/// Packs the Debian that all tests use, made here if there is none yet, into `debian.tar`.
+fn debian(results: &Path) -> Result<()> {
+    setup::install(&PACKAGES_OF_DEBIAN)?;
+    let lib = workspace()?.join("tests/engines/lib.sh").display().to_string();
+    let mut words = command::as_root()?;
+    words.extend(["bash", "-c", ". \"$1\" && debian", "debian", &lib].map(str::to_owned));
+    let made = command::words(words).stderr(Stdio::inherit()).output()?;
+    let directory = String::from_utf8(made.stdout)?.trim().to_owned();
+    if !made.status.success() || directory.is_empty() {
+        return Err("there is no Debian for the images".into());
+    }
+    let mut words = command::as_root()?;
+    words.extend(
+        ["tar", "--create", "--numeric-owner", "--one-file-system", "--exclude=./dev/*", "--file"]
+            .map(str::to_owned),
+    );
+    words.extend([
+        results.join("debian.tar").display().to_string(),
+        "--directory".to_owned(),
+        directory,
+        ".".to_owned(),
+    ]);
+    command::run(&mut command::words(words))
 }
 
 fn outcome_of(command: &mut Command) -> Result<Outcome> {
