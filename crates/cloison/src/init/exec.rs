@@ -58,7 +58,6 @@ pub(super) fn carry_out<'k>(
     let container =
         inherited.container.ok_or_else(|| Error::Refused("there is no container to join".to_owned()))?;
     match step {
-        Joining::OomScoreAdj(score) => oom_score_adj(kernel, *score),
         Joining::RaiseLimit(resource, limit) => kernel
             .prlimit(None, *resource, *limit)
             .doing(|| format!("error setting rlimits: raising the hard limit of {resource:?}")),
@@ -130,12 +129,4 @@ fn enter_root<'k>(
     }
     let root = kernel.open(Path::new("/"), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).doing(doing)?;
     Ok(Root::with_descriptors(kernel, root, descriptors))
-}
-
-/// While `/proc` is the host's.
-fn oom_score_adj(kernel: &dyn Kernel, score: i32) -> Result<(), Error> {
-    let doing = || format!("writing {score} to /proc/self/oom_score_adj");
-    let path = Path::new("/proc/self/oom_score_adj");
-    let file = kernel.open(path, OFlags::WRONLY, Mode::empty()).doing(doing)?;
-    kernel.write(file.as_fd(), score.to_string().as_bytes()).doing(doing)
 }

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use cloison_cgroup::{Claim, OomWatch, Record};
 use cloison_linux::process;
@@ -17,7 +16,6 @@ pub(super) use self::cloning::FirstBorn;
 use super::conception::Conception;
 use super::delete::destroy;
 use super::error::Doing as _;
-use super::first_process::ends_within;
 use super::listener::{self, Filtered};
 use super::net_devices::MovedDevices;
 use super::{
@@ -41,9 +39,6 @@ mod usher;
 #[cfg(test)]
 mod tests;
 
-/// How long an init that is killed may take to end.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// A container that is being made.
 pub(super) struct Birth<'k> {
     kernel: &'k dyn Kernel,
@@ -51,6 +46,8 @@ pub(super) struct Birth<'k> {
     container: Option<Container>,
     pub(super) plan: Plan,
     cgroup: Record,
+    /// Limits may be left out.
+    lenient: bool,
     /// Keeps the cgroup from others while it is empty.
     claim: Option<Claim>,
     /// Tells whether the init was killed by the limits of memory, when its cgroup has gone with it.
@@ -141,6 +138,7 @@ impl<'k> Birth<'k> {
             container: Some(container),
             plan,
             cgroup,
+            lenient: limits::may_be_left_out(runtime.cgroup),
             claim: None,
             memory_kills: RefCell::default(),
             state,
@@ -261,7 +259,7 @@ impl<'k> Birth<'k> {
                 }
                 HostAction::LimitResources(resources) => {
                     self.memory_kills = limits::memory_kills(&self.cgroup, resources).into();
-                    let limited = limits::apply(self.cgroup.cgroup(), resources);
+                    let limited = limits::apply(self.cgroup.cgroup(), resources, self.lenient);
                     self.unless_it_took_the_cgroup_along(limited)?;
                 }
                 HostAction::LimitDevices(rules) => {
@@ -439,11 +437,6 @@ impl<'k> Birth<'k> {
             match self.kernel.pidfd_send_signal(init.pidfd.as_fd(), Signal::KILL) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(errno).doing("killing the init"),
-            }
-            // In a frozen cgroup of v1 nobody dies.
-            if !ends_within(init.pidfd.as_fd(), PATIENCE).doing("waiting for the init's end")? {
-                let pid = init.pid.as_raw_nonzero().get();
-                return Err(Error::InitStillRunning { pid, seconds: PATIENCE.as_secs() });
             }
             match self.kernel.wait_pidfd(init.pidfd.as_fd()) {
                 // Reaped before.

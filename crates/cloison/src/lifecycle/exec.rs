@@ -22,6 +22,7 @@ mod admission;
 pub(super) mod hook;
 mod newcomer;
 mod outside;
+mod score;
 
 use self::admission::Admission;
 use super::error::Doing as _;
@@ -96,9 +97,9 @@ pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Resul
 }
 
 fn detached(admission: &Admission, options: &ExecOptions) -> Result<u8, Error> {
-    let mut newcomer = admission.admit(&Linux, &|| Ok(()))?;
     let nobody = SignalSet::NONE;
     let signals = SignalFd::new(nobody).doing("watching signals")?;
+    let mut newcomer = admission.admit(&Linux, &|| Ok(()), &signals)?;
     newcomer.until_ready(&signals)?;
     newcomer.hand_over(options)?;
     newcomer.go_on(options.pid_file.as_deref(), &signals)?;
@@ -110,7 +111,7 @@ fn in_foreground(admission: &Admission, options: &ExecOptions) -> Result<u8, Err
     let to_end = asked_to_end.into_iter().fold(SignalSet::NONE, SignalSet::with);
     let to_end = SignalFd::new(to_end).doing("watching signals")?;
     let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
-    let mut newcomer = admission.admit(&Linux, &|| Ok(()))?;
+    let mut newcomer = admission.admit(&Linux, &|| Ok(()), &to_end)?;
     newcomer.until_ready(&to_end)?;
     newcomer.hand_over(options)?;
     // From here on the caller's terminal is raw, and given back whenever this ends.

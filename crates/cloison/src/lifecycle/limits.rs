@@ -2,13 +2,19 @@
 
 use cloison_cgroup::{Cgroup, OomWatch, Record, Resources, Subjects, Terms};
 
-use super::Error;
 use super::device_rules::is_root_of_the_machine;
+use super::{CgroupDriver, Error};
 
-/// Sets the limits of a new cgroup. A runtime that is not the machine's root sets those that it was handed the controllers for, and
-/// names the others.
-pub(super) fn apply(cgroup: &dyn Cgroup, resources: &Resources) -> Result<(), Error> {
-    let terms = Terms { lenient: !is_root_of_the_machine(), undo: false };
+/// Whether limits may be left out for want of rights or controllers, each with a warning: where the caller has said that containers may go
+/// without cgroups. A limit that does not hold is a lie otherwise.
+pub(super) fn may_be_left_out(driver: CgroupDriver) -> bool {
+    let said = matches!(driver, CgroupDriver::CgroupfsIfPermitted | CgroupDriver::Disabled);
+    said && !is_root_of_the_machine()
+}
+
+/// Sets the limits of a new cgroup; those that cannot be set are named.
+pub(super) fn apply(cgroup: &dyn Cgroup, resources: &Resources, lenient: bool) -> Result<(), Error> {
+    let terms = Terms { lenient, undo: false };
     for unheld in cgroup.apply(resources, terms)? {
         log::warn!("this limit will not hold: {}", in_one_line(&unheld));
     }

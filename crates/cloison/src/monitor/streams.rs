@@ -44,7 +44,8 @@ pub(super) enum Read {
 }
 
 impl Streams {
-    /// Three pipes. The container's ends belong to `owner`, who could not open them again (`/dev/stdout`) otherwise.
+    /// Three pipes. The container's ends belong to `owner`, who could not open them again (`/dev/stdout`) otherwise. An ordinary user can
+    /// give nothing away: then the init does so, for whom the pipes are root's, in the container's user namespace.
     pub(crate) fn pipes(owner: Option<u32>) -> Result<(Self, Ends), Error> {
         let make = || pipe_with(PipeFlags::CLOEXEC).map_err(Error::Streams);
         let ((their_input, input), (output, their_output), (errors, their_errors)) =
@@ -55,7 +56,10 @@ impl Streams {
         let ends = Ends([their_input, their_output, their_errors]);
         if let Some(uid) = owner {
             for end in ends.as_fds() {
-                fchown(end, Some(Uid::from_raw(uid)), None::<Gid>).map_err(Error::Streams)?;
+                match fchown(end, Some(Uid::from_raw(uid)), None::<Gid>) {
+                    Err(Errno::PERM) => log::debug!("the init gives the streams to uid {uid}"),
+                    given => given.map_err(Error::Streams)?,
+                }
             }
         }
         Ok((Self { input: Some(input), outputs: [Some(output), Some(errors)], other_side: None }, ends))

@@ -12,10 +12,9 @@ use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Resource, Rlimit};
 
 use super::action::{Action, Origin, Step};
-use super::container_side::{session_keyring_name, terminal, umask};
 use super::hooks::{Environment, Hook};
 use super::namespaces::Namespaces;
-use super::{Options, Program, Steps, labels, landlock, process};
+use super::{Options, Program, Steps, labels, landlock, process, session_keyring_name};
 use crate::id::ContainerId;
 use crate::spec::{CpuAffinity, Problem, Process, Spec};
 
@@ -62,6 +61,9 @@ pub struct ExecPlan {
 /// What the runtime does on the host's side of an `exec`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecAction {
+    /// Writes `/proc/self/oom_score_adj` (proc(5)) until the process is born, which inherits it. The process itself could not: the files
+    /// in `/proc` of who is not dumpable are root's.
+    OomScoreAdj(i32),
     /// Makes the runtime not dumpable, so that its child is so from its birth: in the container's PID namespace, a process that still
     /// holds descriptors of the host must not be looked into (CVE-2016-9962).
     Hide,
@@ -83,6 +85,7 @@ pub enum ExecAction {
 impl fmt::Display for ExecAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}, for the process"),
             Self::Hide => f.write_str("hide the runtime from other processes"),
             Self::Affinity(cpus) => write!(f, "use the CPUs {cpus:?}"),
             Self::EnterForChildren(kinds) => write!(f, "put children into the container's {kinds} namespace"),
@@ -101,8 +104,6 @@ impl fmt::Display for ExecAction {
 /// A step of the new process's way into the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Joining {
-    /// Writes `/proc/self/oom_score_adj` (proc(5)).
-    OomScoreAdj(i32),
     /// Raises a hard limit while that is allowed; the exact values come at the end.
     RaiseLimit(Resource, Rlimit),
     /// Enters all these namespaces of the container's first process by one `setns(2)` of its pidfd (Linux 5.8), and becomes root in its
@@ -123,7 +124,6 @@ pub enum Joining {
 impl fmt::Display for Joining {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, limit) => {
                 let hard = limit.maximum.map_or("unlimited".to_owned(), |hard| hard.to_string());
                 write!(f, "raise the hard limit of {resource:?} to {hard}")
@@ -264,7 +264,10 @@ fn host_side(
     by_go_between: bool,
     resctrl: Option<&Path>,
 ) -> Vec<Step<ExecAction>> {
-    let mut steps = Steps(Vec::with_capacity(5));
+    let mut steps = Steps(Vec::with_capacity(6));
+    if let Some(score) = process.oom_score_adj {
+        steps.push(ExecAction::OomScoreAdj(score), "/process/oomScoreAdj");
+    }
     steps.push(ExecAction::Hide, "runtime");
     if let Some(cpus) = &process.exec_cpu_affinity.initial {
         steps.push(ExecAction::Affinity(cpus.ids().collect()), "/process/execCPUAffinity/initial");
@@ -307,9 +310,9 @@ fn newcomer_side(
         steps.push(Action::ReopenDevNull, "exec");
     }
     if spec.process.terminal {
-        steps.push(terminal(&spec.process, false), "/process/terminal");
+        steps.push(super::terminal(&spec.process, false), "/process/terminal");
     }
-    umask(&spec.process, &mut steps);
+    super::umask(&spec.process, &mut steps);
     affinity(&spec.process, &mut steps);
     process::prepare(spec, &mut steps);
     labels::exec(spec, facts.modules, &mut steps);
@@ -318,9 +321,6 @@ fn newcomer_side(
 
 /// What takes rights that the process has only outside.
 fn outside(spec: &Spec, facts: &ExecFacts, steps: &mut Steps<Action>) {
-    if let Some(score) = spec.process.oom_score_adj {
-        steps.push(Action::Join(Joining::OomScoreAdj(score)), "/process/oomScoreAdj");
-    }
     for (index, (resource, limit)) in process::limits(spec).into_iter().enumerate() {
         let is_higher =
             |hard: Option<u64>| hard.is_some_and(|hard| limit.maximum.is_none_or(|wanted| wanted > hard));

@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use cloison_linux::mountinfo::Mount;
-use cloison_linux::{Errno, Kernel, Mode, MountFlags, MountPropagationFlags, OFlags, OpenTreeFlags};
+use cloison_linux::{Errno, Kernel, Mode, MountPropagationFlags, OFlags, OpenTreeFlags};
 
-use super::Root;
+use super::{Root, hide};
 use crate::init::error::{Doing, Error};
 
 /// `MS_SLAVE | MS_REC`.
@@ -99,10 +99,12 @@ pub(crate) fn move_root(kernel: &dyn Kernel, root: &Root<'_>) -> Result<(), Erro
     kernel.fchdir(root.fd()).doing(doing)
 }
 
+/// By descriptors alone: `/proc`, by which others are mounted, may be covered already.
 fn cover(kernel: &dyn Kernel, mount: &Path) -> Result<(), Error> {
     let doing = || format!("covering {}", mount.display());
     let fd = kernel.open(mount, OFlags::PATH, Mode::empty()).doing(doing)?;
-    kernel.mount("tmpfs", fd.as_fd(), "tmpfs", MountFlags::empty(), "").doing(doing)
+    let empty = hide::empty_directory(kernel, None).doing(doing)?;
+    kernel.move_mount(empty.as_fd(), fd.as_fd()).doing(doing)
 }
 
 /// The mount points of every procfs and sysfs that is mounted from its own root and outside of the container's.

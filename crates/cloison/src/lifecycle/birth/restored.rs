@@ -26,7 +26,7 @@ impl Birth<'_> {
                 }
                 HostAction::DelegateCgroup(uid) => self.cgroup.cgroup().delegate(*uid)?,
                 HostAction::LimitResources(resources) => {
-                    limits::apply(self.cgroup.cgroup(), resources)?;
+                    limits::apply(self.cgroup.cgroup(), resources, self.lenient)?;
                 }
                 HostAction::LimitDevices(rules) => device_rules::apply(self.cgroup.cgroup(), rules)?,
                 HostAction::OpenHookOutputs(outputs) => {

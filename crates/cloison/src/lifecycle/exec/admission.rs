@@ -7,10 +7,12 @@ use std::time::Duration;
 use cloison_cgroup::Record;
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{CloneRequest, Fork};
+use cloison_linux::signals::SignalFd;
 use cloison_linux::{Errno, Kernel, Linux, Mode, OFlags, launch, process};
 
 use super::ExecOptions;
 use super::newcomer::Newcomer;
+use super::score::Score;
 use crate::id::ContainerId;
 use crate::init::channel::{Failure, FromInit};
 use crate::init::create::Inheritance;
@@ -77,15 +79,18 @@ impl Admission {
         !self.first.wait(Duration::ZERO).unwrap_or(false)
     }
 
-    /// The host's list of the plan, up to the waiting. The process begins with `streams`, which puts its standard streams in place.
+    /// The host's list of the plan, up to the waiting. The process begins with `streams`, which puts its standard streams in place. The signals
+    /// end the wait for it.
     pub(super) fn admit<'k>(
         &'k self,
         kernel: &'k dyn Kernel,
         streams: &dyn Fn() -> Result<(), Errno>,
+        to_end: &SignalFd,
     ) -> Result<Newcomer<'k>, Error> {
-        let mut newcomer = None;
+        let (mut newcomer, mut score) = (None, None);
         for step in &self.plan.host {
             match &step.action {
+                ExecAction::OomScoreAdj(adjustment) => score = Some(Score::lend(kernel, *adjustment)?),
                 ExecAction::Hide => {
                     kernel.set_dumpable(false).doing("hiding the runtime from other processes")?;
                 }
@@ -97,7 +102,10 @@ impl Admission {
                 }
                 ExecAction::EnterForChildren(kinds) => self.enter_for_children(kernel, *kinds)?,
                 ExecAction::Clone { by_go_between } => {
-                    newcomer = Some(self.clone_process(kernel, *by_go_between, streams)?);
+                    newcomer = Some(self.clone_process(kernel, *by_go_between, streams, to_end)?);
+                    if let Some(score) = score.take() {
+                        score.take_back()?;
+                    }
                 }
                 ExecAction::JoinResctrl(_) => {
                     if let Some(pid) = newcomer.as_ref().and_then(Newcomer::pid) {
@@ -122,17 +130,19 @@ impl Admission {
         kernel: &'k dyn Kernel,
         by_go_between: bool,
         streams: &dyn Fn() -> Result<(), Errno>,
+        to_end: &SignalFd,
     ) -> Result<Newcomer<'k>, Error> {
-        match self.clone_into(kernel, &self.cgroup, by_go_between, streams) {
+        match self.clone_into(kernel, &self.cgroup, by_go_between, streams, to_end) {
             Err(Error::JoinCgroup(error)) if self.any_cgroup && is_no_place(&error) => {
                 let now = Record::of_process(self.first.pid()).map_err(Error::JoinCgroup)?;
                 log::debug!("joining the cgroup of the container's first process: {error}");
-                self.clone_into(kernel, &now, by_go_between, streams)
+                self.clone_into(kernel, &now, by_go_between, streams, to_end)
             }
             Err(Error::Call { doing, errno }) => {
                 let Some(outside) = self.outside(errno) else { return Err(Error::Call { doing, errno }) };
                 log::debug!("systemd is asked to put the process into the container's cgroup: {errno}");
-                let mut newcomer = self.clone_into(kernel, &Record::disabled(), by_go_between, streams)?;
+                let mut newcomer =
+                    self.clone_into(kernel, &Record::disabled(), by_go_between, streams, to_end)?;
                 newcomer.outside = Some(outside);
                 Ok(newcomer)
             }
@@ -146,6 +156,7 @@ impl Admission {
         cgroup: &Record,
         by_go_between: bool,
         streams: &dyn Fn() -> Result<(), Errno>,
+        to_end: &SignalFd,
     ) -> Result<Newcomer<'k>, Error> {
         let entry = cgroup.cgroup().entry().map_err(Error::JoinCgroup)?;
         let (ours, theirs) = kernel.socketpair().doing("making a socket for the new process")?;
@@ -190,7 +201,7 @@ impl Admission {
                 drop(theirs);
                 let mut newcomer = Newcomer::new(kernel, self, (pid, pidfd), ours);
                 if by_go_between {
-                    newcomer.adopt()?;
+                    newcomer.adopt(to_end)?;
                 }
                 Ok(newcomer)
             }

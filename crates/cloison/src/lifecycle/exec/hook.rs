@@ -57,7 +57,8 @@ fn run(
     let (ours, theirs) = streams(elsewhere).doing("making pipes for a hook")?;
     let nobody = SignalFd::new(SignalSet::NONE).doing("watching signals")?;
     let entered = || {
-        let mut newcomer = admission.admit_for_a_while(&Linux, &|| theirs.put_in_place(elsewhere))?;
+        let mut newcomer =
+            admission.admit_for_a_while(&Linux, &|| theirs.put_in_place(elsewhere), &nobody)?;
         newcomer.until_ready(&nobody)?;
         newcomer.go_on(None, &nobody)
     };
@@ -104,10 +105,11 @@ impl Admission {
         &'k self,
         kernel: &'k dyn Kernel,
         streams: &dyn Fn() -> Result<(), Errno>,
+        to_end: &SignalFd,
     ) -> Result<Newcomer<'k>, Error> {
         let own = kernel.open(Path::new("/proc/self/ns/pid"), OFlags::RDONLY, Mode::empty());
         let own = own.doing("opening /proc/self/ns/pid")?;
-        let newcomer = self.admit(kernel, streams);
+        let newcomer = self.admit(kernel, streams, to_end);
         // Where a go-between has entered it, the runtime has not, and has no rights to.
         if self.plan.host.iter().any(|step| matches!(step.action, ExecAction::EnterForChildren(_))) {
             let back = kernel.setns(own.as_fd(), NamespaceFlags::PID);

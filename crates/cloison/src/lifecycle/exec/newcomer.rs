@@ -9,7 +9,7 @@
 //!                 ◀── end of stream ──
 //! ```
 
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,17 +68,17 @@ impl<'k> Newcomer<'k> {
         self.process.as_ref().map(|(pid, _)| *pid)
     }
 
-    /// The process that was started was only a go-between; takes the process itself, and waits for the other's end.
-    pub(super) fn adopt(&mut self) -> Result<(), Error> {
-        let Some((_, between)) = &self.process else { return Err(Error::Protocol) };
-        let pidfd = match FromInit::receive(self.kernel, self.channel.as_fd()) {
+    /// The process that was started was only a go-between; takes the process itself, and waits for the other's end. In a paused container
+    /// that takes as long as the pause, unless one of the signals comes.
+    pub(super) fn adopt(&mut self, to_end: &SignalFd) -> Result<(), Error> {
+        let pidfd = match self.receive(to_end)? {
             Ok(FromInit::Process(pidfd)) => pidfd,
             other => return Err(self.unexpected(other)),
         };
         let pid = self.kernel.pidfd_pid(pidfd.as_fd()).doing("reading the new process's id")?;
-        self.kernel.wait_pidfd(between.as_fd()).doing("waiting for the go-between")?;
-        self.process = Some((pid, pidfd));
-        Ok(())
+        let Some((_, between)) = self.process.replace((pid, pidfd)) else { return Err(Error::Protocol) };
+        await_or_end(between.as_fd(), to_end)?;
+        self.kernel.wait_pidfd(between.as_fd()).doing("waiting for the go-between").map(drop)
     }
 
     /// Waits until it could become the program at once, and is in the container's cgroup.
@@ -146,18 +146,7 @@ impl<'k> Newcomer<'k> {
 
     /// The next message. Where one of the signals comes first, the process has no time to become the program.
     fn receive(&self, to_end: &SignalFd) -> Result<Result<FromInit, Errno>, Error> {
-        let mut watched = [PollFd::new(to_end, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN)];
-        while watched.iter().all(|fd| fd.revents().is_empty()) {
-            match poll(&mut watched, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno).doing("waiting for the new process"),
-            }
-        }
-        if !watched[0].revents().is_empty()
-            && let Some(signal) = to_end.read().doing("reading a signal")?
-        {
-            return Err(Error::Interrupted(signal.signal.as_raw()));
-        }
+        await_or_end(self.channel.as_fd(), to_end)?;
         Ok(FromInit::receive(self.kernel, self.channel.as_fd()))
     }
 
@@ -173,6 +162,23 @@ impl<'k> Newcomer<'k> {
             Err(errno) => Error::Call { doing: "waiting for the new process".to_owned(), errno },
         }
     }
+}
+
+/// Waits until a descriptor can be read, or fails with the signal that comes first.
+fn await_or_end(awaited: BorrowedFd<'_>, to_end: &SignalFd) -> Result<(), Error> {
+    let mut watched = [PollFd::new(to_end, PollFlags::IN), PollFd::new(&awaited, PollFlags::IN)];
+    while watched.iter().all(|fd| fd.revents().is_empty()) {
+        match poll(&mut watched, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).doing("waiting for the new process"),
+        }
+    }
+    if !watched[0].revents().is_empty()
+        && let Some(signal) = to_end.read().doing("reading a signal")?
+    {
+        return Err(Error::Interrupted(signal.signal.as_raw()));
+    }
+    Ok(())
 }
 
 impl Drop for Newcomer<'_> {

@@ -120,11 +120,17 @@ fn what_takes_rights_of_the_host_comes_before_the_container_is_entered() {
     spec.process.oom_score_adj = Some(-500);
     let limit = Rlimit { current: Some(10), maximum: Some(100) };
     let facts = ExecFacts { limits: vec![(Resource::Nofile, limit)], ..root() };
-    let steps = newcomer(&planned(spec, flags(), &facts));
+    let plan = planned(spec, flags(), &facts);
     assert_eq!(
-        steps[..4],
+        host_of(&plan)[..2],
         [
-            "oom_score_adj -500  [/process/oomScoreAdj]",
+            "oom_score_adj -500, for the process  [/process/oomScoreAdj]",
+            "hide the runtime from other processes  [runtime]"
+        ]
+    );
+    assert_eq!(
+        newcomer(&plan)[..3],
+        [
             "raise the hard limit of Nofile to 1024  [/process/rlimits/0]",
             "join the cgroup  [exec]",
             "join the container's namespaces: user,net,mnt,ipc,uts,cgroup  [/linux/namespaces]",
@@ -274,10 +280,10 @@ fn a_document_is_filled_up_with_rights_and_limits_but_not_with_choices() {
     };
     let document = Process { args: vec!["x".into()], cwd: "/".into(), ..Process::default() };
     let plan = documented(document, container.clone());
-    let steps = newcomer(&plan);
+    let steps = [host_of(&plan), newcomer(&plan)].concat();
     for step in [
         "umask 0077  [/process/user/umask]",
-        "oom_score_adj 7  [/process/oomScoreAdj]",
+        "oom_score_adj 7, for the process  [/process/oomScoreAdj]",
         "enter the working directory /  [/process/cwd]",
     ] {
         assert!(steps.contains(&step.to_owned()), "{step} in {steps:#?}");

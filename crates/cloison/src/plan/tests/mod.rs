@@ -1,10 +1,10 @@
 //! Plans as data: what a configuration becomes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::action::MountStep;
 use super::*;
-use crate::spec::{self, Namespace, NamespaceType, Process};
+use crate::spec::{self, Namespace, NamespaceType};
 
 mod exec;
 mod labels_of_modules;

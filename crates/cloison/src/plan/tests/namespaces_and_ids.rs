@@ -148,7 +148,7 @@ fn in_a_user_namespace_devices_are_bound_and_the_keyring_is_searched_by_others()
             _ => None,
         })
     };
-    assert_eq!(permissions(&plan), Some(0x8), "KEY_OTH_SEARCH");
+    assert_eq!(permissions(&plan), Some(0x8_0008), "KEY_USR_SEARCH, KEY_OTH_SEARCH");
     assert_eq!(permissions(&super::plan(&example())), Some(0x8_0000), "KEY_USR_SEARCH");
 }
 

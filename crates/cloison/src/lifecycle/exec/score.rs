@@ -1,0 +1,57 @@
+//! How readily the kernel ends a process when memory is short.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use cloison_linux::{Kernel, Mode, OFlags};
+
+use crate::lifecycle::Error;
+use crate::lifecycle::error::Doing as _;
+
+const PATH: &str = "/proc/self/oom_score_adj";
+
+/// The runtime's own adjustment (`proc_pid_oom_score_adj(5)`), while it has another one for the sake of a child, which inherits it.
+pub(super) struct Score<'k> {
+    kernel: &'k dyn Kernel,
+    file: OwnedFd,
+    own: Vec<u8>,
+}
+
+impl<'k> Score<'k> {
+    /// Takes another one. Only while the runtime is dumpable: afterwards the file is root's.
+    pub(super) fn lend(kernel: &'k dyn Kernel, score: i32) -> Result<Self, Error> {
+        let doing = || format!("writing {score} to {PATH}");
+        let file = kernel.open(Path::new(PATH), OFlags::RDWR, Mode::empty()).doing(doing())?;
+        let own = kernel.read_to_end(file.as_fd(), 16).doing(format!("reading {PATH}"))?;
+        kernel.write(file.as_fd(), score.to_string().as_bytes()).doing(doing())?;
+        Ok(Self { kernel, file, own })
+    }
+
+    /// Takes the runtime's own again. The open file still is the runtime's.
+    pub(super) fn take_back(self) -> Result<(), Error> {
+        self.kernel
+            .write(self.file.as_fd(), &self.own)
+            .doing(format!("writing the runtime's own score to {PATH}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cloison_linux::Errno;
+    use cloison_linux::fake::Fake;
+
+    use super::*;
+
+    #[test]
+    fn it_is_written_for_the_child_and_then_as_it_was() {
+        let kernel = Fake::new();
+        kernel.set_content("/proc/self/oom_score_adj", "-5\n");
+        Score::lend(&kernel, 555).unwrap().take_back().unwrap();
+        assert_eq!(
+            kernel.calls()[2..],
+            [r#"write(/proc/self/oom_score_adj, "555")"#, r#"write(/proc/self/oom_score_adj, "-5\n")"#]
+        );
+        kernel.fail_on("open(", Errno::ACCESS);
+        assert!(Score::lend(&kernel, 555).is_err());
+    }
+}
