@@ -124,6 +124,16 @@ impl<'s> Bundle<'s> {
         }
     }
 
+    /// An ordinary user joins namespaces of a container only together with its user namespace, to which they belong.
+    #[must_use]
+    pub fn in_user_namespace_of(self, pid: u32) -> Self {
+        if caller::ordinary().is_none() {
+            return self;
+        }
+        let bundle = self.namespace("user", Some(&format!("/proc/{pid}/ns/user")));
+        bundle.without("/linux/uidMappings").without("/linux/gidMappings")
+    }
+
     /// Takes a namespace away: the container shares it with the host.
     #[must_use]
     pub fn without_namespace(mut self, kind: &str) -> Self {

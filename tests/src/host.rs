@@ -36,6 +36,11 @@ pub fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
+/// Whether an ordinary user gets a view of the host's programs: of a directory with mounts below it the kernel gives none in a user namespace.
+pub fn users_see_usr() -> bool {
+    !fs::read_to_string("/proc/self/mounts").expect("/proc is mounted").contains(" /usr/")
+}
+
 /// Whether we run as root, outside any user namespace that maps less than everything.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root() && crate::caller::ordinary().is_none()
@@ -103,18 +108,20 @@ pub fn has_program(name: &str) -> bool {
     crate::sandbox::PATH.split(':').any(|directory| Path::new(directory).join(name).is_file())
 }
 
-/// Whether CRIU is there, knows this kernel, and may be used by who calls the runtime.
-pub fn criu_works() -> bool {
+/// Why who calls the runtime cannot checkpoint; nothing where CRIU is there and knows this kernel.
+pub fn why_no_criu() -> Option<&'static str> {
     if crate::caller::ordinary().is_some() {
-        return false;
+        return Some("an ordinary user has no CAP_CHECKPOINT_RESTORE, which CRIU wants");
     }
-    let check = Command::new("criu")
-        .arg("check")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    check.is_ok_and(|status| status.success())
+    let mut check = Command::new("criu");
+    check.arg("check").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match check.status() {
+        Ok(status) if status.success() => None,
+        Ok(_) => Some(
+            "needs a kernel that `criu check` is content with (CONFIG_CHECKPOINT_RESTORE is the first of what it wants)",
+        ),
+        Err(_) => Some("needs CRIU"),
+    }
 }
 
 /// Whether CRIU can do something on this kernel, by the name that `criu check --feature` has for it.

@@ -11,6 +11,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::bundle::Bundle;
+use crate::caller;
 use crate::output::Output;
 use crate::sandbox::{Foreground, Sandbox, to_pid, until};
 
@@ -37,6 +38,7 @@ impl Screen {
         unlockpt(&master).expect("it is ours");
         let terminal = ioctl_tiocgptpeer(&master, flags).expect("its other side");
         rustix::io::ioctl_fionbio(&master, true).expect("it is ours");
+        caller::give_open(&terminal);
         Self { master, terminal, seen: RefCell::default() }
     }
 
@@ -66,12 +68,17 @@ impl Screen {
 
     /// Runs a container at this terminal.
     pub fn start<'s>(&self, sandbox: &'s Sandbox, bundle: &Bundle<'s>) -> Foreground<'s> {
+        self.spawn(sandbox, Self::command(sandbox, bundle))
+    }
+
+    /// The command line that runs a container at a terminal.
+    pub fn command(sandbox: &Sandbox, bundle: &Bundle<'_>) -> Command {
         bundle.write();
-        let run = bundle.run_command(&[]);
         // Warnings would be on the screen as well.
-        let mut command = sandbox.bare_command(run.get_program());
-        command.arg("--log").arg(sandbox.dir().join("log")).args(run.get_args());
-        self.spawn(sandbox, command)
+        let mut command = sandbox.command(["--log"]);
+        command.arg(sandbox.dir().join("log")).args(["run", "--bundle"]).arg(bundle.dir());
+        command.arg(sandbox.new_id());
+        command
     }
 
     /// Runs a container at this terminal, to its end.

@@ -139,9 +139,10 @@ impl<'s> User<'s> {
         Running { user: self, id, pid }
     }
 
-    /// A busybox of his.
+    /// A busybox of his, without a user namespace.
     pub fn bundle(&self, script: &str) -> Bundle<'s> {
-        self.sandbox.bundle(Rootfs::busybox().owned_by(ID, ID)).args(["sh", "-c", script])
+        let bundle = self.sandbox.bundle(Rootfs::busybox().owned_by(ID, ID)).args(["sh", "-c", script]);
+        bundle.without_namespace("user").without("/linux/uidMappings").without("/linux/gidMappings")
     }
 
     /// With the ids of `spec --rootless`: he is root, and there is nobody else.

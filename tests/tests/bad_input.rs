@@ -239,7 +239,9 @@ fn ids_with_every_allowed_character_work() {
     let sandbox = Sandbox::new();
     let bundle = sandbox.busybox("echo fine");
     bundle.write();
-    for extra in ["aZ09", "_+-.", "-"] {
+    // The name of systemd's unit cannot have a plus sign.
+    let signs = if sandbox.uses_systemd() { "_-." } else { "_+-." };
+    for extra in ["aZ09", signs, "-"] {
         let id = format!("{}{extra}", sandbox.new_id());
         assert_eq!(sandbox.finish(bundle.run_command_as(&id, &[])).ok(), "fine\n", "{id}");
     }

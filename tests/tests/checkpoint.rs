@@ -17,10 +17,9 @@ fn rounds() -> usize {
 
 macro_rules! needs_criu {
     () => {
-        skip_unless!(
-            host::criu_works(),
-            "`criu check` fails here: CRIU is missing, or does not know this kernel"
-        );
+        if let Some(reason) = host::why_no_criu() {
+            return cloison_tests::skip::report(reason);
+        }
     };
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Sandbox, host, only_for};
+use cloison_tests::{Sandbox, caller, host, only_for};
 
 #[test]
 fn a_running_container_is_not_deleted() {
@@ -72,8 +72,12 @@ fn the_cgroup_goes_with_the_container_even_with_groups_made_inside() {
     for hierarchy in host::cgroup_mounts() {
         let relative = cgroup_of(container.pid(), &hierarchy);
         if let Some(relative) = relative.filter(|path| path.contains(container.id())) {
-            fs::create_dir_all(hierarchy.join(relative.trim_start_matches('/')).join("inner/deeper"))
-                .unwrap();
+            let mut directory = hierarchy.join(relative.trim_start_matches('/'));
+            for below in ["inner", "deeper"] {
+                directory.push(below);
+                fs::create_dir_all(&directory).unwrap();
+                caller::give(&directory);
+            }
             made += 1;
         }
     }
@@ -86,7 +90,8 @@ fn a_half_written_state_directory_is_deleted_by_force() {
     only_for!(Cloison, "runc leaves a directory without state.json alone");
     let sandbox = Sandbox::new();
     let id = sandbox.new_id();
-    fs::create_dir_all(sandbox.root().join(&id)).unwrap();
+    sandbox.directory("state");
+    sandbox.directory(&format!("state/{id}"));
     sandbox.container(&id).delete_force().ok();
     assert!(!sandbox.root().join(&id).exists());
 }

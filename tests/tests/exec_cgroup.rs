@@ -1,11 +1,11 @@
 //! `exec`: which cgroups the process is in, and containers that are held still.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cloison_tests::cgroup::directory;
 use cloison_tests::host::{CgroupLayout, cgroup_layout};
-use cloison_tests::{Container, Sandbox, only_for, skip_unless, until};
+use cloison_tests::{Container, Sandbox, caller, only_for, skip_unless, until};
 use rustix::process::Signal;
 
 /// Holds a container still, or lets it go on.
@@ -30,9 +30,17 @@ fn freeze(container: &Container<'_>, still: bool) {
 fn with_cgroups_below<'s>(sandbox: &'s Sandbox, below: &[(&str, &str)]) -> Container<'s> {
     let container = sandbox.sleeper().start();
     for (controller, name) in below {
-        fs::create_dir(directory(container.pid(), controller).unwrap().join(name)).unwrap();
+        let below = directory(container.pid(), controller).unwrap().join(name);
+        fs::create_dir(&below).unwrap();
+        give_cgroup(&below);
     }
     container
+}
+
+/// Gives a cgroup to who calls the runtime.
+fn give_cgroup(directory: &Path) {
+    caller::give(directory);
+    caller::give(&directory.join("cgroup.procs"));
 }
 
 /// The line of a controller in `/proc/self/cgroup`.
@@ -106,6 +114,7 @@ fn where_the_containers_cgroup_has_gone_that_of_its_first_process_is_joined() {
         let old = if controller.is_empty() { unified(line) } else { directory(pid, controller).unwrap() };
         let new = old.with_file_name(format!("{}-moved", sandbox.name()));
         fs::create_dir_all(&new).unwrap();
+        give_cgroup(&new);
         if controller == "cpuset" {
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 fs::write(new.join(file), fs::read(old.join(file)).unwrap()).unwrap();

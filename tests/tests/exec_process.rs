@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Sandbox, Value, json, only_for, runc_lacks, skip_unless};
+use cloison_tests::{Rootfs, Sandbox, Value, caller, json, only_for, runc_lacks, skip_unless};
 
 /// A file with a `process` section: a busybox script, and what is changed.
 fn document(sandbox: &Sandbox, script: &str, change: impl FnOnce(&mut Value)) -> String {
@@ -58,14 +58,18 @@ fn what_a_document_leaves_out_of_rights_and_limits_is_the_containers() {
 #[test]
 fn a_document_may_come_through_a_pipe() {
     let sandbox = Sandbox::new();
-    skip_unless!(!sandbox.uses_systemd(), "the shell counts on the options of the command line");
     let container = sandbox.sleeper().start();
     let file = document(&sandbox, "echo piped", |_| {});
-    let mut shell = sandbox.bare_command("/bin/bash");
-    let exec = container.exec_command::<&str>(&[], []);
-    shell.args(["-c", "\"$0\" \"${@:2:3}\" --process <(cat \"$1\") \"${@:5}\""]);
-    shell.arg(exec.get_program()).arg(&file).args(exec.get_args());
-    assert_eq!(sandbox.finish(shell).line(), "piped");
+    let mut mkfifo = sandbox.bare_command("mkfifo");
+    mkfifo.arg("pipe");
+    sandbox.finish(mkfifo).ok();
+    let pipe = sandbox.dir().join("pipe");
+    caller::give(&pipe);
+    let mut writer = sandbox.bare_command("sh");
+    writer.args(["-c", "cat \"$0\" > pipe", &file]);
+    let writer = sandbox.spawn(writer);
+    assert_eq!(container.exec_with::<&str>(&["--process", pipe.to_str().unwrap()], []).line(), "piped");
+    writer.wait().ok();
     container.end();
 }
 
@@ -276,6 +280,19 @@ fn the_session_keyring_is_the_containers() {
     let key = container.stdout();
     assert_eq!(container.exec_script(&[], show).ok(), key);
     assert_eq!(container.exec_script(&["-u", "1000"], show).ok(), key);
+    container.end();
+}
+
+#[test]
+fn the_session_keyring_is_the_containers_in_a_user_namespace_too() {
+    only_for!(Cloison, "with others the user of the keyring may not search it");
+    let sandbox = Sandbox::new();
+    let show = &format!("grep _ses.{} /proc/keys | cut -d' ' -f1", sandbox.name());
+    let rootfs = Rootfs::busybox().owned_by(100_000, 100_000);
+    let bundle = sandbox.bundle(rootfs).args(["sh", "-c", &format!("{show}; exec sleep 1000")]);
+    let container = bundle.user_namespace(100_000).set("/linux/maskedPaths", json!([])).start();
+    container.until_prints("\n");
+    assert_eq!(container.exec_script(&[], show).ok(), container.stdout());
     container.end();
 }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cloison_tests::{Bundle, Sandbox, host, json, only_for, skip_unless, until};
+use cloison_tests::{Bundle, Sandbox, host, json, only_for, only_root, skip_unless, until};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::mount::MountFlags;
 
@@ -26,6 +26,7 @@ fn mounts_below(sandbox: &Sandbox) -> Vec<String> {
 
 #[test]
 fn mounts_without_a_mount_namespace_are_the_hosts_until_the_container_is_deleted() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc leaves them on the host");
     let sandbox = Sandbox::new();
     let container = in_mounts_of_host(&sandbox, "sleep 1000").start();
@@ -46,6 +47,7 @@ fn mounts_without_a_mount_namespace_are_the_hosts_until_the_container_is_deleted
 
 #[test]
 fn a_run_that_ends_leaves_none_of_them_and_neither_does_one_that_fails() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc leaves them on the host");
     let sandbox = Sandbox::new();
     let output = in_mounts_of_host(&sandbox, "echo ran").run();
@@ -60,6 +62,7 @@ fn a_run_that_ends_leaves_none_of_them_and_neither_does_one_that_fails() {
 
 #[test]
 fn what_the_host_shares_with_them_stays_on_the_host() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc leaves the mounts of the container there, too");
     let sandbox = Sandbox::new();
     let shared = sandbox.directory("shared");
@@ -77,6 +80,7 @@ fn what_the_host_shares_with_them_stays_on_the_host() {
 
 #[test]
 fn another_mount_in_their_place_is_left_alone() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc takes none back");
     let sandbox = Sandbox::new();
     let bundle = in_mounts_of_host(&sandbox, "sleep 1000");
@@ -117,6 +121,7 @@ impl Drop for Receiver {
 
 #[test]
 fn none_of_them_stays_in_a_mount_namespace_that_receives_the_hosts() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc takes none back");
     let sandbox = Sandbox::new();
     let directory = sandbox.dir().display().to_string();
@@ -132,6 +137,7 @@ fn none_of_them_stays_in_a_mount_namespace_that_receives_the_hosts() {
 
 #[test]
 fn a_second_container_does_not_cover_those_of_the_first() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc takes none back");
     let sandbox = Sandbox::new();
     let bundle = in_mounts_of_host(&sandbox, "sleep 1000");
@@ -144,6 +150,7 @@ fn a_second_container_does_not_cover_those_of_the_first() {
 
 #[test]
 fn they_are_found_where_their_directory_has_gone() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc takes none back");
     skip_unless!(host::kernel() >= (6, 8), "needs numbers of mounts that are not given again (Linux 6.8)");
     let sandbox = Sandbox::new();
@@ -159,6 +166,7 @@ fn they_are_found_where_their_directory_has_gone() {
 
 #[test]
 fn a_mount_on_theirs_keeps_them_from_being_deleted_and_the_reason_is_told() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc takes none back");
     let sandbox = Sandbox::new();
     let bundle = in_mounts_of_host(&sandbox, "sleep 1000");
@@ -172,6 +180,7 @@ fn a_mount_on_theirs_keeps_them_from_being_deleted_and_the_reason_is_told() {
 
 #[test]
 fn what_is_mounted_on_theirs_meanwhile_is_not_what_the_container_gets() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc takes none back");
     let sandbox = Sandbox::new();
     // Keeps the runtime waiting, when it holds the root file system and there is no first process yet.
@@ -205,6 +214,7 @@ fn what_is_mounted_on_theirs_meanwhile_is_not_what_the_container_gets() {
 
 #[test]
 fn devices_that_are_bound_are_taken_back_where_there_is_no_other_mount() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc leaves them on the host");
     let sandbox = Sandbox::new();
     // All that was there by itself stays.
@@ -233,6 +243,7 @@ fn devices_that_are_bound_are_taken_back_where_there_is_no_other_mount() {
 
 #[test]
 fn the_hosts_own_root_is_refused_and_nothing_is_mounted_on_it() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
     only_for!(Cloison, "runc mounts there");
     let sandbox = Sandbox::new();
     let mounts = || {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use cloison_tests::{Bundle, Container, Sandbox, Value, only_for, until};
+use cloison_tests::{Bundle, Container, Sandbox, Value, caller, only_for, until};
 
 fn run<'s>(sandbox: &'s Sandbox, bundle: &Bundle<'s>, flags: &[&str]) -> Container<'s> {
     bundle.write();
@@ -128,6 +128,7 @@ fn what_cannot_be_a_log_is_refused_and_leaves_nothing() {
     let mut mkfifo = sandbox.bare_command("mkfifo");
     mkfifo.arg("pipe");
     sandbox.finish(mkfifo).ok();
+    caller::give(&sandbox.dir().join("pipe"));
     let refused = |path: &Path, why: &str| {
         let flags = ["--detach", "--monitor", "--log-path", path.to_str().unwrap()];
         sandbox.sleeper().run_with(&flags).refused_saying(&[path.to_str().unwrap(), why]);

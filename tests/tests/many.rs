@@ -99,9 +99,9 @@ fn assert_within(what: &str, factor: f64, mut costs: impl FnMut() -> (Duration, 
     for _ in 0..ATTEMPTS {
         let (first, second) = costs();
         least = (least.0.min(first), least.1.min(second));
-        let ratio = least.1.as_secs_f64() / least.0.as_secs_f64();
-        println!("{what}: {:?}, then {:?}: {ratio:.2} times", least.0, least.1);
-        if ratio <= factor {
+        println!("{what}: {:?}, then {:?}", least.0, least.1);
+        // Some kernels count in ticks, of which neither may have had one.
+        if least.1 <= least.0.mul_f64(factor) {
             return;
         }
     }

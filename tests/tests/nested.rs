@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cloison_tests::user::{ID, User};
-use cloison_tests::{Bundle, Rootfs, Sandbox, Value, bundle, json, only_for, runtime};
+use cloison_tests::{Bundle, Rootfs, Sandbox, Value, bundle, json, only_for, only_root, runtime};
 
 /// What a runtime needs of the one around it.
 const CAPABILITIES: [&str; 15] = [
@@ -115,6 +115,7 @@ const SEEN: &str = "\"status\": \"created\"\nsleep\nthird\n";
 
 #[test]
 fn root_makes_a_container_in_a_container_in_a_container() {
+    only_root!("container without a user namespace: those of his are in a test of their own");
     only_for!(Cloison, "others are not linked statically");
     let sandbox = Sandbox::new();
     let spec = |script, name| outer(example(&sandbox), script, name);
@@ -156,6 +157,7 @@ fn root_of_a_users_container_makes_containers_without_user_namespaces_of_their_o
 
 #[test]
 fn a_container_whose_cgroups_are_read_only_has_others_without_cgroups_if_that_is_said() {
+    only_root!("container without a user namespace: those of his are in a test of their own");
     only_for!(Cloison, "others are not linked statically");
     let sandbox = Sandbox::new();
     let inner = || {

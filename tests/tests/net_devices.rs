@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use cloison_tests::{Bundle, Output, Sandbox, json, only_for, only_root, runc_lacks, skip_unless};
+use cloison_tests::{Bundle, Output, Sandbox, caller, json, only_for, only_root, runc_lacks, skip_unless};
 
 /// A pair of connected devices, which nearly every kernel can make.
 const MAKE: &str = "ip link add out type veth peer name peer";
@@ -121,7 +121,6 @@ fn a_device_is_moved_into_a_container_with_a_user_namespace() {
 
 #[test]
 fn root_of_a_user_namespace_moves_devices_of_its_own_network() {
-    only_root!("network devices to give: those of the host are root's");
     needs_devices!();
     only_for!(Cloison, "runc refuses devices for all but root of the machine");
     let sandbox = Sandbox::new();
@@ -137,14 +136,10 @@ fn root_of_a_user_namespace_moves_devices_of_its_own_network() {
         }
     });
     bundle.write();
-    let run = bundle.run_command(&["--no-new-keyring"]);
-    let words: Vec<_> = run.get_args().map(|word| word.to_str().unwrap()).collect();
-    let script = format!(
-        "{MAKE} && exec {} --cgroup-manager disabled {}",
-        cloison_tests::runtime::binary().display(),
-        words.join(" ")
-    );
-    let mut command = sandbox.bare_command("unshare");
+    let mut run = sandbox.command(["--cgroup-manager", "disabled", "run", "--no-new-keyring", "--bundle"]);
+    run.arg(bundle.dir()).arg(sandbox.new_id());
+    let script = format!("{MAKE} && exec {}", caller::line_of(&run));
+    let mut command = caller::command(&sandbox, "unshare");
     command.args(["--user", "--map-root-user", "--net", "sh", "-c", &script]);
     let output = sandbox.finish(command);
     assert!(output.ok().contains("UP"), "{}", output.describe());

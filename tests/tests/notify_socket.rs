@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cloison_tests::host::criu_works;
-use cloison_tests::{Bundle, Container, Foreground, Sandbox, only_for, skip_unless, until};
+use cloison_tests::host::why_no_criu;
+use cloison_tests::{Bundle, Container, Foreground, Sandbox, only_for, until};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -227,7 +227,9 @@ fn restored<'s>(sandbox: &'s Sandbox, manager: &Manager, flags: &[&str]) -> (For
 #[test]
 fn restore_says_that_the_program_is_ready_which_does_not_say_it_again() {
     only_for!(Cloison, "runc mounts a place for the socket and makes none");
-    skip_unless!(criu_works(), "`criu check` fails here: CRIU is missing, or does not know this kernel");
+    if let Some(reason) = why_no_criu() {
+        return cloison_tests::skip::report(reason);
+    }
     let sandbox = Sandbox::new();
     let manager = Manager::new(&sandbox);
     let (restore, container) = restored(&sandbox, &manager, &["--detach"]);
@@ -240,7 +242,9 @@ fn restore_says_that_the_program_is_ready_which_does_not_say_it_again() {
 #[test]
 fn in_the_foreground_a_restored_program_tells_more_by_the_socket_that_it_knows() {
     only_for!(Cloison, "runc mounts a place for the socket and makes none");
-    skip_unless!(criu_works(), "`criu check` fails here: CRIU is missing, or does not know this kernel");
+    if let Some(reason) = why_no_criu() {
+        return cloison_tests::skip::report(reason);
+    }
     let sandbox = Sandbox::new();
     let manager = Manager::new(&sandbox);
     let (restore, container) = restored(&sandbox, &manager, &[]);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use cloison_tests::{Container, Sandbox, json, only_for, skip_unless, until};
+use cloison_tests::{Container, Sandbox, json, only_for, until};
 
 /// A container with a shell and its child, both started.
 fn two_processes(sandbox: &Sandbox) -> Container<'_> {
@@ -13,9 +13,21 @@ fn two_processes(sandbox: &Sandbox) -> Container<'_> {
     container
 }
 
-/// Whether the host has a `ps` that works; one under User Mode Linux does not know when the machine was started.
-fn has_ps() -> bool {
-    std::process::Command::new("ps").arg("-ef").output().is_ok_and(|output| output.status.success())
+/// What the host's `ps` says instead of working, as it does under User Mode Linux.
+fn complaint_of_ps() -> Option<String> {
+    match std::process::Command::new("ps").arg("-ef").output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+macro_rules! needs_ps {
+    () => {
+        if let Some(complaint) = complaint_of_ps() {
+            return cloison_tests::skip::report(&format!("needs a ps of the host's that works: {complaint}"));
+        }
+    };
 }
 
 #[test]
@@ -35,7 +47,7 @@ fn json_is_an_array_of_process_ids() {
 
 #[test]
 fn table_is_the_title_of_the_hosts_ps_and_the_containers_lines() {
-    skip_unless!(has_ps(), "needs a ps of the host's that works");
+    needs_ps!();
     let sandbox = Sandbox::new();
     let container = two_processes(&sandbox);
     let output = sandbox.cloison(["ps", container.id()]);
@@ -49,7 +61,7 @@ fn table_is_the_title_of_the_hosts_ps_and_the_containers_lines() {
 
 #[test]
 fn what_follows_the_id_goes_to_the_hosts_ps() {
-    skip_unless!(has_ps(), "needs a ps of the host's that works");
+    needs_ps!();
     let sandbox = Sandbox::new();
     let container = two_processes(&sandbox);
     let output = sandbox.cloison(["ps", container.id(), "-e", "-x"]);
@@ -67,7 +79,7 @@ fn what_follows_the_id_goes_to_the_hosts_ps() {
 
 #[test]
 fn options_by_which_nobody_can_be_told_are_refused() {
-    skip_unless!(has_ps(), "needs a ps of the host's that works");
+    needs_ps!();
     let sandbox = Sandbox::new();
     let container = sandbox.sleeper().start();
     let output = sandbox.cloison(["ps", container.id(), "-e", "-o", "comm"]);
@@ -87,7 +99,7 @@ fn a_container_that_has_stopped_has_no_processes() {
     sandbox.wait_for_orphan(pid);
     let pids = sandbox.cloison(["ps", "-f", "json", container.id()]).json();
     assert!(pids == json!([]) || pids.is_null(), "{pids}");
-    if has_ps() {
+    if complaint_of_ps().is_none() {
         assert_eq!(sandbox.cloison(["ps", container.id()]).ok().lines().count(), 1);
     }
     container.delete().ok();
@@ -118,7 +130,7 @@ fn a_host_without_ps_is_told_as_such() {
 
 #[test]
 fn ps_is_waited_for_though_the_caller_ignores_its_children() {
-    skip_unless!(has_ps(), "needs a ps of the host's that works");
+    needs_ps!();
     let sandbox = Sandbox::new();
     let container = sandbox.sleeper().start();
     let inner = sandbox.command(["ps", container.id()]);

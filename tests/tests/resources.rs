@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cloison_tests::cgroup::has_controller;
 use cloison_tests::host::{CgroupLayout, cgroup_layout, has_file};
-use cloison_tests::{Bundle, Sandbox, json, only_for, skip_unless};
+use cloison_tests::{Bundle, Sandbox, json, only_for, only_root, skip_unless};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
@@ -233,6 +233,7 @@ fn disk() -> Option<(u32, u32)> {
 
 #[test]
 fn a_throttled_read_keeps_its_rate() {
+    only_root!("device nodes, nor a disk of the host's to read");
     skip_unless!(has_controller("blkio"), "needs the blkio or io controller");
     let Some((major, minor)) = disk() else {
         return cloison_tests::skip::report("needs a root file system on a block device that may be read");
@@ -362,7 +363,9 @@ fn a_limit_that_the_init_does_not_survive_is_told_as_such() {
     let output = sandbox.busybox("true").set("/linux/resources/memory", memory).run();
     assert!(!output.status.success(), "{}", output.describe());
     let told = ["unable to set memory limit to 4096", "OOM-killed (memory limit too low?)"];
-    assert!(told.iter().any(|words| output.stderr.contains(words)), "{}", output.describe());
+    // The kernel charges many pages at once: who has some left may come as far as the program, which is killed then.
+    let is_killed = output.code() == 137 && output.stderr.is_empty();
+    assert!(is_killed || told.iter().any(|words| output.stderr.contains(words)), "{}", output.describe());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use cloison_tests::host;
 use cloison_tests::user::{self, ID, User};
-use cloison_tests::{Kind, Sandbox, json, only_for, runc_lacks, runtime, skip_unless, until};
+use cloison_tests::{Kind, Sandbox, caller, json, only_for, runc_lacks, runtime, skip_unless, until};
 use rustix::mount::MountFlags;
 
 #[test]
@@ -139,11 +139,9 @@ fn a_machine_without_room_for_user_namespaces_is_told_with_the_setting() {
     let bundle = user::with_maps(sandbox.busybox("true"), &[(0, 0, 1)]);
     bundle.write();
     let run = bundle.run_command(&[]);
-    let words = [run.get_program()].into_iter().chain(run.get_args());
-    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
     // The setting is each user namespace's own.
-    let script = format!("echo 0 > /proc/sys/user/max_user_namespaces && exec {}", words.join(" "));
-    let mut command = sandbox.bare_command("unshare");
+    let script = format!("echo 0 > /proc/sys/user/max_user_namespaces && exec {}", caller::line_of(&run));
+    let mut command = caller::command(&sandbox, "unshare");
     command.args(["--user", "--map-root-user", "sh", "-c", &script]);
     sandbox.finish(command).refused_saying(&["no space left", "sysctl -w user.max_user_namespaces=15000"]);
 }

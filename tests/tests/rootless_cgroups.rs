@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, cgroup_mounts};
 use cloison_tests::user::{ID, User, with_maps};
@@ -164,11 +163,18 @@ fn limits_hold_in_a_scope_of_the_users_systemd() {
         bundle.dir().to_str().unwrap(),
         &id,
     ]);
-    let mut command: Command = sandbox.bare_command("setpriv");
-    let account = ACCOUNT.to_string();
-    command.args(["--reuid", &account, "--regid", &account, "--clear-groups"]);
+    // From where nothing is the user's.
+    let outside = Path::new("/sys/fs/cgroup").join(format!("{}-outside", sandbox.name()));
+    fs::create_dir(&outside).unwrap();
+    let script = format!(
+        "echo 0 > {}/cgroup.procs && exec setpriv --reuid {ACCOUNT} --regid {ACCOUNT} --clear-groups \"$@\"",
+        outside.display()
+    );
+    let mut command = sandbox.bare_command("sh");
+    command.args(["-c", &script, "sh"]);
     command.arg(theirs.get_program()).args(theirs.get_args()).env("XDG_RUNTIME_DIR", &runtime);
     let output = sandbox.finish(command);
+    fs::remove_dir(&outside).unwrap();
     assert!(output.stdout.contains(&format!("cloison-{id}.scope")), "{}", output.describe());
     assert!(output.stderr.contains(NO_MORE), "{}", output.describe());
     assert!(!output.stderr.contains("ignored"), "{}", output.describe());

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use cloison_tests::{Bundle, Rootfs, Sandbox, cgroup, host, json, only_for, runc_lacks, runtime};
+use cloison_tests::{Bundle, Rootfs, Sandbox, caller, cgroup, host, json, only_for, runc_lacks, runtime};
 use rustix::mount::MountFlags;
 
 fn script(root: &Path, name: &str, text: &str) {
@@ -417,7 +417,13 @@ fn a_device_in_place_of_null_is_not_opened() {
     });
     bundle.write();
     let opened = is_opened_during(&bundle.rootfs().join("dev/null"), || {
-        sandbox.finish(bundle.run_command(&[])).refused_saying(&["/dev/null is invalid"]);
+        let output = sandbox.finish(bundle.run_command(&[]));
+        if caller::ordinary().is_some() {
+            // The host's is bound onto it.
+            output.ok();
+        } else {
+            output.refused_saying(&["/dev/null is invalid"]);
+        }
     });
     assert!(!opened);
 }

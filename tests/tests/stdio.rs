@@ -92,11 +92,14 @@ fn streams_can_be_opened_by_their_names_by_another_user() {
         .busybox("echo named > /dev/stdout")
         .set("/process/user", cloison_tests::json!({"uid": 1000, "gid": 1000}));
     bundle.write();
+    let (mut ours, theirs) = std::io::pipe().unwrap();
+    // The caller's own, as a shell's or an engine's would be.
+    cloison_tests::caller::give_open(&theirs);
     let mut command = bundle.run_command(&[]);
-    command.stdout(Stdio::piped());
-    let mut run = sandbox.spawn_with_own_stdio(command);
+    command.stdout(theirs);
+    let run = sandbox.spawn_with_own_stdio(command);
     let mut out = String::new();
-    run.child().stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    ours.read_to_string(&mut out).unwrap();
     run.wait().ok();
     assert_eq!(out, "named\n");
 }

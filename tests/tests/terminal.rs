@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use cloison_tests::leaks::children_of;
 use cloison_tests::rootfs::make_dir;
-use cloison_tests::{Bundle, Rootfs, Sandbox, Screen, json, only_for, until};
+use cloison_tests::{Bundle, Rootfs, Sandbox, Screen, json, only_for, only_root, until};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
@@ -88,11 +88,10 @@ fn a_change_of_the_size_is_passed_on() {
     let screen = Screen::sized(80, 24);
     let script = "sleep 0.3; trap 'stty size; exit' WINCH; stty size; while :; do sleep 0.05; done";
     let bundle = at_terminal(&sandbox, script);
-    bundle.write();
     // With the terminal as the controlling one of its session, so that the kernel sends the signal.
-    let run = bundle.run_command(&[]);
+    let run = Screen::command(&sandbox, &bundle);
     let mut command = sandbox.bare_command("setsid");
-    command.args(["--ctty", "--wait"]).arg(run.get_program()).args(["--log", "log"]).args(run.get_args());
+    command.args(["--ctty", "--wait"]).arg(run.get_program()).args(run.get_args());
     let run = screen.spawn(&sandbox, command);
     screen.until_shows("24 80\n");
     screen.resize(132, 50);
@@ -366,6 +365,7 @@ fn a_program_may_close_its_terminal_and_come_back() {
 
 #[test]
 fn a_program_may_hang_its_terminal_up_and_come_back() {
+    only_root!("right to hang a terminal up (CAP_SYS_TTY_CONFIG of the machine)");
     only_for!(Cloison, "runc takes the hangup for the end of the output");
     let sandbox = Sandbox::new();
     let screen = Screen::new();
@@ -403,6 +403,10 @@ fn a_multiplexer_that_the_image_has_made_up_is_not_opened() {
 
 #[test]
 fn try_gives_a_terminal() {
+    cloison_tests::skip_unless!(
+        cloison_tests::caller::ordinary().is_none() || cloison_tests::host::users_see_usr(),
+        "needs a machine without mounts below /usr, of which the kernel gives an ordinary user no view"
+    );
     only_for!(Cloison, "no other runtime has `try`");
     let sandbox = Sandbox::new();
     let screen = Screen::sized(77, 22);

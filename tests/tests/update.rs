@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use cloison_tests::cgroup::has_controller;
 use cloison_tests::host::{CgroupLayout, cgroup_layout};
-use cloison_tests::{Bundle, Container, Output, Sandbox, json, only_for, skip_unless};
+use cloison_tests::{Bundle, Container, Output, Sandbox, json, only_for, only_root, skip_unless};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
@@ -310,6 +310,7 @@ fn kmsg(allow: bool) -> Value {
 
 #[test]
 fn a_denied_device_is_allowed_and_denied_again_while_the_container_runs() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     only_for!(Cloison, "no other runtime can");
     let sandbox = Sandbox::new();
     let container = watcher(&sandbox);
@@ -331,6 +332,7 @@ fn a_denied_device_is_allowed_and_denied_again_while_the_container_runs() {
 
 #[test]
 fn device_rules_of_an_update_that_fails_are_taken_back() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     only_for!(Cloison, "no other runtime can");
     needs_controllers!("cpu");
     let sandbox = Sandbox::new();

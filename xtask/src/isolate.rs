@@ -14,6 +14,9 @@ use crate::Result;
 /// How long a test may take; the first one on Debian bootstraps it.
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// The environment variable that says how many tests run at a time, where that is not as many as there are processors.
+pub(crate) const JOBS: &str = "CLOISON_TEST_JOBS";
+
 /// Runs the tests of a test program whose names contain one of the filters (all of them without a filter), as many at a time as
 /// there are processors.
 ///
@@ -32,7 +35,7 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
     let failed = Mutex::new(Vec::new());
     let next = || waiting.lock().expect("no thread panics").pop_front();
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
+        for _ in 0..jobs() {
             scope.spawn(|| {
                 while let Some(name) = next() {
                     if let Err(error) = one(program, name) {
@@ -51,6 +54,12 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
         begun.elapsed().as_secs_f32()
     );
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+}
+
+/// How many tests run at a time.
+fn jobs() -> usize {
+    let said = std::env::var(JOBS).ok().and_then(|text| text.parse().ok());
+    said.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into))
 }
 
 /// What the program was before it was compiled: its own name has a hash at its end.

@@ -1,9 +1,12 @@
 //! The integration tests on other kernels and other layouts of cgroups, each in a throw-away machine.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::vm::{self, Machine};
@@ -32,10 +35,13 @@ const PROGRAMS: &str = "/usr/local/lib/cloison-test";
 const PATIENCE: Duration = Duration::from_hours(4);
 
 pub(crate) const USAGE: &str = "\
-usage: cargo xtask matrix [--quick] [--write] [--last] [--cell NAME]... [--test FILE]... [--env NAME=VALUE]... [PART OF A NAME]...
+usage: cargo xtask matrix [--quick] [--at-once N] [--write] [--last] [--cell NAME]... [--test FILE]... [--env NAME=VALUE]...
+                          [PART OF A NAME]...
 
 Builds the tests here and runs them in throw-away machines, one machine a cell. `--quick`: those of User Mode Linux alone.
-`--write` puts what came of a whole cell into docs/conformance.md, and its skipped tests into docs/conformance/matrix.md, as soon as it is done; the rows of all other cells stay as they are.
+`--write` puts what came of a whole cell into docs/conformance.md, and its skipped tests into docs/conformance/matrix.md, as soon as it
+is done; the rows of all other cells stay as they are.
+`--at-once`: so many machines at a time, each of which has up to 6 GB, and one processor under User Mode Linux.
 `--last` runs nothing: it takes what the last run of each cell has left in target/matrix.
 
 cells: KERNEL/LAYOUT/WHO, or the beginning of that for several. The kernel is one of uml, 5.10, 6.1, 6.12; the layout is
@@ -190,9 +196,6 @@ impl Outcome {
 /// What is to be run in each machine.
 #[derive(Debug, Default)]
 struct Tests {
-    programs: Vec<PathBuf>,
-    /// The program that runs the tests of a program, each in a process of its own.
-    isolate: PathBuf,
     /// `NAME=value`, as a shell reads it.
     variables: Vec<String>,
     /// Parts of names, as a shell reads them.
@@ -208,11 +211,13 @@ struct Wanted<'w> {
     tests: Tests,
     write: bool,
     last: bool,
+    /// How many machines run at a time.
+    at_once: usize,
 }
 
 impl<'w> Wanted<'w> {
     fn parse(words: &'w [&'w str]) -> Result<Self> {
-        let mut wanted = Self::default();
+        let mut wanted = Self { at_once: 1, ..Self::default() };
         let mut quick = false;
         let mut words = words;
         loop {
@@ -228,6 +233,10 @@ impl<'w> Wanted<'w> {
                 }
                 ["--last", rest @ ..] => {
                     wanted.last = true;
+                    rest
+                }
+                ["--at-once", number, rest @ ..] => {
+                    wanted.at_once = number.parse()?;
                     rest
                 }
                 ["--cell", name, rest @ ..] => {
@@ -281,55 +290,72 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
     let mut wanted = Wanted::parse(words)?;
     let results = workspace().join("target/matrix");
     std::fs::create_dir_all(&results)?;
+    let commit = if wanted.is_whole() { Some(commit()?) } else { None };
     // One for the processor that we have, one for emulated ones.
     let mut built: [Option<Built>; 2] = [None, None];
-    let commit = if wanted.is_whole() { Some(commit()?) } else { None };
-    let mut record = Record::default();
-    let mut failed = 0;
-    for cell in wanted.cells.iter().copied() {
-        let output = results.join(format!("{}.log", cell.name().replace('/', "-")));
-        if wanted.last && !output.exists() {
-            continue;
-        }
-        println!("=== {}", cell.name());
-        if !wanted.last {
-            let built = &mut built[usize::from(cell.is_emulated())];
-            let built = match built {
-                Some(built) => built,
-                None => built.insert(Built::new(&results, cell.profile(), &wanted.files)?),
-            };
-            wanted.tests.programs.clone_from(&built.programs);
-            wanted.tests.isolate.clone_from(&built.isolate);
-            run(cell, &wanted.tests, commit.as_deref(), &output)?;
-        }
-        let outcome = Outcome::of(&output)?;
-        outcome.failed.iter().for_each(|name| println!("FAILED: {name}"));
-        println!(
-            "--- {}: {} passed, {} failed, {} skipped, {} s",
-            cell.name(),
-            outcome.passed,
-            outcome.failed.len(),
-            outcome.skipped_tests(),
-            outcome.seconds
-        );
-        failed += outcome.failed.len();
-        record.put(cell, &outcome, outcome.commit.as_deref().unwrap_or("in parts"));
-        match &outcome.commit {
-            Some(commit) if wanted.write => {
-                let [cells, tests] = PAGES.map(|page| page::get(page, MARKS));
-                let mut record = Record::read(&(cells? + &tests?))?;
-                record.put(cell, &outcome, commit);
-                page::put(PAGES[0], MARKS, &record.rows())?;
-                page::put(PAGES[1], MARKS, &record.tests())?;
-            }
-            None if wanted.write => {
-                println!("{}: it is not of all tests, and so not written", output.display());
-            }
-            _ => {}
+    for cell in wanted.cells.iter().filter(|_| !wanted.last) {
+        let built = &mut built[usize::from(cell.is_emulated())];
+        if built.is_none() {
+            *built = Some(Built::new(&results, cell.profile(), &wanted.files)?);
         }
     }
+    let waiting = Mutex::new(VecDeque::from(std::mem::take(&mut wanted.cells)));
+    let next = || waiting.lock().expect("no thread panics").pop_front();
+    let done = Mutex::new((Record::default(), 0));
+    let work = || -> Result<()> {
+        while let Some(cell) = next() {
+            let output = results.join(format!("{}.log", cell.name().replace('/', "-")));
+            if let Some(built) = &built[usize::from(cell.is_emulated())] {
+                println!("=== {}", cell.name());
+                run(cell, &wanted.tests, built, commit.as_deref(), &output)?;
+            } else if !output.exists() {
+                continue;
+            }
+            let outcome = Outcome::of(&output)?;
+            let mut done = done.lock().expect("no thread panics");
+            tell(cell, &outcome);
+            done.0.put(cell, &outcome, outcome.commit.as_deref().unwrap_or("in parts"));
+            done.1 += outcome.failed.len();
+            match &outcome.commit {
+                Some(commit) if wanted.write => write(cell, &outcome, commit)?,
+                None if wanted.write => {
+                    println!("{}: it is not of all tests, and so not written", output.display());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..wanted.at_once).map(|_| scope.spawn(|| work().map_err(|error| error.to_string()))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
+    })?;
+    let (record, failed) = done.into_inner().expect("no thread panics");
     println!("\n{}\n{}", record.rows(), record.tests());
     if failed == 0 { Ok(()) } else { Err(format!("{failed} tests have failed").into()) }
+}
+
+/// Says what came of a cell.
+fn tell(cell: Cell, outcome: &Outcome) {
+    outcome.failed.iter().for_each(|name| println!("FAILED: {name}"));
+    println!(
+        "--- {}: {} passed, {} failed, {} skipped, {} s",
+        cell.name(),
+        outcome.passed,
+        outcome.failed.len(),
+        outcome.skipped_tests(),
+        outcome.seconds
+    );
+}
+
+/// Puts what came of a cell into the pages.
+fn write(cell: Cell, outcome: &Outcome, commit: &str) -> Result<()> {
+    let [cells, tests] = PAGES.map(|page| page::get(page, MARKS));
+    let mut record = Record::read(&(cells? + &tests?))?;
+    record.put(cell, outcome, commit);
+    page::put(PAGES[0], MARKS, &record.rows())?;
+    page::put(PAGES[1], MARKS, &record.tests())
 }
 
 /// The commit that is checked out, and whether there is more than that, but for documents.
@@ -426,19 +452,19 @@ impl Drop for Built {
 }
 
 /// Runs a cell; what is printed goes to a file, [`Outcome::of`].
-fn run(cell: Cell, tests: &Tests, commit: Option<&str>, output: &Path) -> Result<()> {
+fn run(cell: Cell, tests: &Tests, built: &Built, commit: Option<&str>, output: &Path) -> Result<()> {
     let begun = Instant::now();
     std::fs::write(output, commit.map(|commit| format!("{WHOLE}{commit}\n")).unwrap_or_default())?;
-    let script = script(cell, tests, output);
+    let script = script(cell, tests, built, output);
     let code = cell.machine(output.with_extension("console")).run(&script)?;
     let mut file = std::fs::File::options().append(true).open(output)?;
     Ok(writeln!(file, "{ENDED}{} s, exit code {code}", begun.elapsed().as_secs())?)
 }
 
 /// Runs the programs one after another, in the workspace under its own name.
-fn script(cell: Cell, tests: &Tests, output: &Path) -> String {
+fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
     let workspace = workspace().display().to_string();
-    let (runtime, isolate) = (tests.isolate.with_file_name("cloison"), tests.isolate.display());
+    let (runtime, isolate) = (built.isolate.with_file_name("cloison"), built.isolate.display());
     let runtime = runtime.display();
     // The output is appended: a test that is skipped says so to the same file by a descriptor of its own.
     // An emulated processor is a tenth as quick as ours, and both may have neighbours.
@@ -450,6 +476,10 @@ fn script(cell: Cell, tests: &Tests, output: &Path) -> String {
          mkdir -p {PROGRAMS}/deps && cp {runtime} {isolate} {PROGRAMS}/\n",
         output.display()
     );
+    if !cell.is_emulated() {
+        // Races are for two processors, which the host has.
+        script.push_str("export CLOISON_RACE_ROUNDS=10\n");
+    }
     if cell.layout == "v2-units" {
         script.push_str("export CLOISON_TEST_SYSTEMD=1\n");
     }
@@ -460,7 +490,7 @@ fn script(cell: Cell, tests: &Tests, output: &Path) -> String {
     for variable in &tests.variables {
         let _ = writeln!(script, "export {variable}");
     }
-    for program in &tests.programs {
+    for program in &built.programs {
         let name = program.file_name().unwrap_or_default().display();
         let (program, filters) = (program.display(), tests.filters.join(" "));
         let _ = writeln!(

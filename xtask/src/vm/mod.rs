@@ -13,6 +13,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -272,8 +273,14 @@ fn until_we_end(program: &Path) -> Command {
     command
 }
 
+/// What the name of the directory with all of ours begins with; the number of our process follows.
+const SCRATCH: &str = "cloison-vm-";
+
 /// A directory for one run.
 struct Scratch(PathBuf);
+
+/// How many machines we have booted.
+static MACHINES: AtomicU32 = AtomicU32::new(0);
 
 impl Scratch {
     fn new() -> Result<Self> {
@@ -281,15 +288,16 @@ impl Scratch {
         // What a run has left that was killed, or interrupted.
         for entry in std::fs::read_dir(&directory)?.flatten() {
             let name = entry.file_name();
-            let pid = name.to_str().and_then(|name| name.strip_prefix("cloison-vm-"));
+            let pid = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
             if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
                 && let Err(error) = std::fs::remove_dir_all(entry.path())
             {
                 eprintln!("xtask: {} is left of another run: {error}", entry.path().display());
             }
         }
-        let path = directory.join(format!("cloison-vm-{}", std::process::id()));
-        std::fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let number = MACHINES.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("{SCRATCH}{}/{number}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self(path))
     }
 }
@@ -298,6 +306,14 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             eprintln!("xtask: {} is left: {error}", self.0.display());
+        }
+        // Another machine's may be beside it.
+        let all = self.0.parent().expect("it has been made in one");
+        match std::fs::remove_dir(all) {
+            Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => {
+                eprintln!("xtask: {} is left: {error}", all.display());
+            }
+            _ => {}
         }
     }
 }
