@@ -31,7 +31,10 @@ const LINKS: [(&str, &str); 4] = [
 /// The steps that fill `/dev`.
 pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, steps: &mut Steps<Action>) {
     // Nobody may make device nodes in a user namespace (mknod(2)): the host's are bound instead.
-    let bind = namespaces.has(NamespaceFlags::USER) || facts.binds_devices;
+    let in_user_namespace = namespaces.has(NamespaceFlags::USER);
+    // What was bound once is a file in the root file system, which keeps mknod(2) from telling that it is not allowed. A pipe is everybody's.
+    let on_host = facts.binds_devices && !namespaces.has(NamespaceFlags::MOUNT);
+    let bind = |device: &Device| in_user_namespace || (on_host && device.kind != FileType::Fifo);
     let asked = &spec.linux.devices;
     for (path, major, minor) in DEFAULT {
         if !asked.iter().any(|device| clean(&device.path) == Path::new(path)) {
@@ -46,13 +49,16 @@ pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, s
                 gid: 0,
                 asked: false,
             };
+            let bind = bind(&device);
             steps.push(Action::Device(device, bind), "runtime");
         }
     }
     for (index, device) in asked.iter().enumerate() {
         // The pseudo terminal multiplexer is always the container's own.
         if clean(&device.path) != Path::new("/dev/ptmx") {
-            steps.push(Action::Device(wanted(device), bind), Origin::index("/linux/devices", index));
+            let device = wanted(device);
+            let bind = bind(&device);
+            steps.push(Action::Device(device, bind), Origin::index("/linux/devices", index));
         }
     }
     steps

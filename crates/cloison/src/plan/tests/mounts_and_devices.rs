@@ -242,8 +242,23 @@ fn without_a_mount_namespace_the_root_is_held_for_what_would_stay_on_it() {
     assert!(held(&spec, true), "devices that are bound are mounts");
     spec.mounts = example().mounts[1..2].to_vec();
     (spec.mounts[0].kind, spec.mounts[0].options) = (None, vec!["bind".to_owned()]);
-    let bound = plan_with(&spec, &options(), &HostFacts { binds_devices: true, ..facts() });
-    assert!(!container(&bound).iter().any(|step| step.contains("/dev/null")), "the host's are there already");
+    let nested = HostFacts { binds_devices: true, ..facts() };
+    let steps = |spec: &Spec| container(&plan_with(spec, &options(), &nested));
+    assert!(!steps(&spec).iter().any(|step| step.contains("/dev/null")), "the host's are there already");
+    spec.mounts.clear();
+    let pipe = serde_json::json!({"path": "/dev/pipe", "type": "p"});
+    spec.linux.devices = vec![serde_json::from_value(pipe).unwrap()];
+    let begin = |begin: &str| steps(&spec).iter().any(|step| step.starts_with(begin));
+    assert!(
+        begin("bind the host's device /dev/null") && begin("make device /dev/pipe"),
+        "{:?}",
+        steps(&spec)
+    );
+    spec.linux.namespaces.push(made(NamespaceType::Mount));
+    assert!(
+        steps(&spec).iter().any(|step| step.starts_with("make device /dev/null")),
+        "as far as the kernel lets it"
+    );
 }
 
 #[test]
