@@ -32,13 +32,24 @@ of_checkpoints() {
 
 counter=('sh' '-c' 'i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.1; done')
 
-counts() {
-    local was
-    was=$(podman exec "$1" cat /count)
-    eventually 5 counts_on "$1" "$was"
+# counted NAME: how far it is. Where it just writes that down, the file is empty.
+counted() {
+    local number=
+    until [[ -n $number ]]; do number=$(podman exec "$1" cat /count); done
+    echo "$number"
 }
 
-counts_on() { (($(podman exec "$1" cat /count) > $2)); }
+counts() {
+    local was
+    was=$(counted "$1")
+    eventually 30 counts_on "$1" "$was"
+}
+
+counts_on() {
+    local now
+    now=$(counted "$1")
+    ((now > $2))
+}
 
 checkpoints() {
     podman run --detach --name frozen --network none box "${counter[@]}"
@@ -47,7 +58,7 @@ checkpoints() {
     podman container checkpoint frozen
     expect exited of State.Status frozen
     podman container restore frozen
-    was=$(podman exec frozen cat /count)
+    was=$(counted frozen)
     ((was > 1))
     counts frozen
     gone frozen
