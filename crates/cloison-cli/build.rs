@@ -23,13 +23,21 @@ fn main() {
 
 /// The commit that is checked out, or nothing when the sources do not come from git (a package's archive).
 fn commit_of_work_tree() -> Option<String> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    // A directory, or in a further work tree a file. Without it, what git finds above is somebody else's.
+    if !root.join(".git").exists() {
+        return None;
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
     // The log of HEAD changes with each commit and each checkout; HEAD itself only with the latter.
-    let log = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.git/logs/HEAD"));
+    let log = root.join(git(&["rev-parse", "--git-path", "logs/HEAD"])?);
     if !log.exists() {
         return None;
     }
     println!("cargo::rerun-if-changed={}", log.display());
-    let output = Command::new("git").args(["rev-parse", "HEAD"]).output().ok()?;
-    let id = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| id.trim().to_owned())
+    git(&["rev-parse", "HEAD"])
 }

@@ -130,6 +130,21 @@ fn a_bind_mount_keeps_the_flags_of_its_source() {
 }
 
 #[test]
+fn a_bind_mount_that_is_to_be_writable_keeps_none_of_them() {
+    runc_lacks!("1.2: flags that are cleared by `rw` alone");
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    let flags = rustix::mount::MountFlags::NOSUID
+        | rustix::mount::MountFlags::NODEV
+        | rustix::mount::MountFlags::NOEXEC
+        | rustix::mount::MountFlags::RDONLY;
+    sandbox.mount("tmpfs", &volume, "tmpfs", flags, "");
+    let bundle = sandbox.busybox("awk '$5 == \"/mnt\" {print $6}' /proc/self/mountinfo");
+    let output = bundle.mount("bind", &volume, "/mnt", &["bind", "rw"]).run();
+    assert_eq!(output.line(), "rw,relatime");
+}
+
+#[test]
 fn a_bind_mount_has_its_sources_access_times_unless_others_are_named() {
     runc_lacks!("1.2: flags of the source that are not named are kept");
     let sandbox = Sandbox::new();

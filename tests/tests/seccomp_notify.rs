@@ -46,6 +46,20 @@ fn both<'s>(
     })
 }
 
+/// A bundle of a user's that tells of `mkdir`, with and without `no_new_privs`, and an agent for so many listeners.
+fn both_of_user<'s>(user: &User<'s>, script: &str, listeners: usize) -> [(Bundle<'s>, Agent); 2] {
+    [true, false].map(|no_new_privileges| {
+        let path = user.directory().join(format!("agent-{no_new_privileges}.sock"));
+        let agent = Agent::new(&path, listeners, no_medium);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let bundle = user
+            .root_only(script)
+            .set("/process/noNewPrivileges", no_new_privileges)
+            .set("/linux/seccomp", profile(&["mkdir", "mkdirat"], agent.path()));
+        (bundle, agent)
+    })
+}
+
 #[test]
 fn the_agent_answers_for_the_kernel() {
     let sandbox = Sandbox::new();
@@ -61,14 +75,7 @@ fn the_agent_answers_for_the_kernel() {
 fn the_agent_answers_for_the_kernel_in_a_users_container() {
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
-    for no_new_privileges in [true, false] {
-        let path = user.directory().join(format!("agent-{no_new_privileges}.sock"));
-        let agent = Agent::new(&path, 1, no_medium);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-        let bundle = user
-            .root_only("mkdir /dev/shm/a")
-            .set("/process/noNewPrivileges", no_new_privileges)
-            .set("/linux/seccomp", profile(&["mkdir", "mkdirat"], agent.path()));
+    for (bundle, agent) in both_of_user(&user, "mkdir /dev/shm/a", 1) {
         let output = user.run(&bundle);
         assert_eq!(output.code(), 1, "{}", output.describe());
         assert!(output.stderr.contains("No medium found"), "{}", output.describe());
@@ -80,17 +87,10 @@ fn the_agent_answers_for_the_kernel_in_a_users_container() {
 fn the_agent_answers_for_another_process_and_a_hook_of_a_users_container() {
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
-    for no_new_privileges in [true, false] {
-        let path = user.directory().join(format!("agent-{no_new_privileges}.sock"));
-        // The first process, the hook, and the other one.
-        let agent = Agent::new(&path, 3, no_medium);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "! mkdir /dev/shm/a"]}]);
-        let bundle = user
-            .root_only("sleep 1000")
-            .set("/process/noNewPrivileges", no_new_privileges)
-            .set("/hooks/startContainer", hook)
-            .set("/linux/seccomp", profile(&["mkdir", "mkdirat"], agent.path()));
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "! mkdir /dev/shm/a"]}]);
+    // The first process, the hook, and the other one.
+    for (bundle, agent) in both_of_user(&user, "sleep 1000", 3) {
+        let bundle = bundle.set("/hooks/startContainer", hook.clone());
         let container = user.start(&bundle);
         let output = user.does(&["exec", &container.id, "/bin/mkdir", "/dev/shm/a"]);
         assert_eq!(output.code(), 1, "{}", output.describe());

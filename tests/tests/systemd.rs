@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cloison_tests::host::{self, CgroupLayout};
+use cloison_tests::patience::patient;
 use cloison_tests::{Container, Foreground, Sandbox, caller, json, only_for, only_root, skip_unless, until};
 
 /// What `systemctl` says of the machine's systemd.
@@ -370,6 +371,34 @@ fn a_frozen_cgroup_that_was_there_before_is_refused_and_nothing_hangs_in_it() {
     bundle.try_create(&sandbox.new_id(), &[]).refused_saying(&["container's cgroup unexpectedly frozen"]);
     assert!(!is_known(&unit));
     fs::remove_dir(cgroup).unwrap();
+}
+
+#[test]
+fn a_frozen_slice_is_told_of_and_nothing_hangs_in_it() {
+    systemd_or_skip!();
+    only_for!(Cloison, "runc waits until it is thawed");
+    skip_unless!(host::cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    let sandbox = Sandbox::new().with_systemd();
+    let slice = format!("{}.slice", sandbox.name().replace('-', "_"));
+    systemctl(&["start", &slice]);
+    let cgroup = PathBuf::from("/sys/fs/cgroup").join(&slice);
+    let freeze = cgroup.join("cgroup.freeze");
+    // By hand: newer releases of systemd start nothing in a slice that they have frozen themselves.
+    fs::write(&freeze, "1").unwrap();
+    let bundle = sandbox.sleeper().set("/linux/cgroupsPath", format!("{slice}:test:{}", sandbox.name()));
+    // So that the test ends, whatever the runtime does.
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let thaw = std::thread::spawn(move || {
+        let _ = is_done.recv_timeout(patient(Duration::from_mins(1)));
+        fs::write(&freeze, "0").unwrap();
+    });
+    let words = format!("because {} is frozen: thaw that first", cgroup.display());
+    bundle.try_create(&sandbox.new_id(), &[]).refused_saying(&[&words]);
+    drop(done);
+    thaw.join().unwrap();
+    let unit = format!("test-{}.scope", sandbox.name());
+    until(&format!("{unit} is gone"), || !is_known(&unit));
+    systemctl(&["stop", &slice]);
 }
 
 #[test]

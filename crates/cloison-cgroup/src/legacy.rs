@@ -240,6 +240,6 @@ impl Legacy {
 }
 
 /// Whether the cgroup itself, and not one above it, was asked to be frozen.
-fn is_frozen(directory: &Path) -> Result<bool> {
+pub(crate) fn is_frozen(directory: &Path) -> Result<bool> {
     Freezer::is_asked_for(&directory.join("freezer.self_freezing"))
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Cgroup;
 use crate::disabled::Disabled;
-use crate::legacy::Legacy;
+use crate::legacy::{self, Legacy};
 use crate::systemd::{Directories, Systemd};
-use crate::unified::Unified;
+use crate::unified::{self, Unified};
 
 /// A container's cgroup as data: [planned](crate::Layout::place), kept in the container's state, and found again by
 /// any later command without looking at the machine.
@@ -107,6 +107,18 @@ impl Record {
                 unified.chain(legacy).collect()
             }
         }
+    }
+
+    /// The cgroup, or the next one above it, that somebody has asked to be frozen: nobody in it does anything until it is thawed.
+    #[must_use]
+    pub fn frozen(&self) -> Option<PathBuf> {
+        let own = self.paths().into_values();
+        let mut levels = own.flat_map(|path| path.ancestors().map(Path::to_owned).collect::<Vec<_>>());
+        // The other file, and both beyond the mount, are not there.
+        let is_frozen = |level: &Path| {
+            unified::is_frozen(level).unwrap_or(false) || legacy::is_frozen(level).unwrap_or(false)
+        };
+        levels.find(|level| is_frozen(level))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cloison_cgroup::{Claim, OomWatch, Record};
 use cloison_linux::process;
@@ -16,6 +17,7 @@ pub(super) use self::cloning::FirstBorn;
 use super::conception::Conception;
 use super::delete::destroy;
 use super::error::Doing as _;
+use super::first_process::ends_within;
 use super::listener::{self, Filtered};
 use super::net_devices::MovedDevices;
 use super::{
@@ -38,6 +40,9 @@ mod usher;
 
 #[cfg(test)]
 mod tests;
+
+/// How long an init that is killed may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A container that is being made.
 pub(super) struct Birth<'k> {
@@ -437,6 +442,11 @@ impl<'k> Birth<'k> {
             match self.kernel.pidfd_send_signal(init.pidfd.as_fd(), Signal::KILL) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(errno).doing("killing the init"),
+            }
+            // In a frozen cgroup of v1 nobody dies.
+            if !ends_within(init.pidfd.as_fd(), PATIENCE).doing("waiting for the init's end")? {
+                let pid = init.pid.as_raw_nonzero().get();
+                return Err(Error::InitStillRunning { pid, seconds: PATIENCE.as_secs() });
             }
             match self.kernel.wait_pidfd(init.pidfd.as_fd()) {
                 // Reaped before.

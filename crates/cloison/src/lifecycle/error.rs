@@ -1,6 +1,6 @@
 //! What can go wrong on the host side.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -77,6 +77,18 @@ pub enum Error {
     /// The kernel killed the init: the memory limit leaves no room for it.
     #[error("unable to start container process: container init was OOM-killed (memory limit too low?)")]
     OutOfMemory,
+    /// The process around which systemd has made the unit does nothing.
+    #[error(
+        "unable to start container process: the first process of {unit} has not answered within {seconds} s, {}", stuck(frozen.as_deref())
+    )]
+    Stuck {
+        /// The unit.
+        unit: String,
+        /// How long it was waited for.
+        seconds: u64,
+        /// The cgroup that somebody has frozen: the unit's own, or one above it.
+        frozen: Option<PathBuf>,
+    },
     /// The init said what nobody expects from it.
     #[error("unable to start container process: the init does not follow the protocol")]
     Protocol,
@@ -360,6 +372,17 @@ pub enum Error {
         /// What the kernel says.
         source: Errno,
     },
+}
+
+/// Why a process does nothing, as far as that is known.
+fn stuck(frozen: Option<&Path>) -> String {
+    match frozen {
+        Some(cgroup) => format!(
+            "because {} is frozen: thaw that first (systemctl thaw, or what froze it)",
+            cgroup.display()
+        ),
+        None => "and no cgroup of it is frozen: is it stopped, or the machine too busy?".to_owned(),
+    }
 }
 
 fn one_line(problems: &[Problem]) -> String {

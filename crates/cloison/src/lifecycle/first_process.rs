@@ -63,11 +63,16 @@ impl AsFd for FirstProcess {
 
 /// Waits for the end of a process, which need not be our child; false if that takes longer than `patience`.
 pub(super) fn ends_within(pidfd: BorrowedFd<'_>, patience: Duration) -> Result<bool, Errno> {
+    is_readable_within(pidfd, patience)
+}
+
+/// Waits for something to be read, or for the end of it; false if that takes longer than `patience`.
+pub(super) fn is_readable_within(fd: BorrowedFd<'_>, patience: Duration) -> Result<bool, Errno> {
     let start = Instant::now();
     loop {
         let left = patience.saturating_sub(start.elapsed());
         let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], Some(&timeout)) {
+        match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout)) {
             Ok(ended) => return Ok(ended > 0),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),

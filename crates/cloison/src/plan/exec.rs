@@ -12,9 +12,10 @@ use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::{Resource, Rlimit};
 
 use super::action::{Action, Origin, Step};
+use super::container_side::{session_keyring_name, terminal, umask};
 use super::hooks::{Environment, Hook};
 use super::namespaces::Namespaces;
-use super::{Options, Program, Steps, labels, landlock, process, session_keyring_name};
+use super::{Options, Program, Steps, labels, landlock, process};
 use crate::id::ContainerId;
 use crate::spec::{CpuAffinity, Problem, Process, Spec};
 
@@ -310,9 +311,9 @@ fn newcomer_side(
         steps.push(Action::ReopenDevNull, "exec");
     }
     if spec.process.terminal {
-        steps.push(super::terminal(&spec.process, false), "/process/terminal");
+        steps.push(terminal(&spec.process, false), "/process/terminal");
     }
-    super::umask(&spec.process, &mut steps);
+    umask(&spec.process, &mut steps);
     affinity(&spec.process, &mut steps);
     process::prepare(spec, &mut steps);
     labels::exec(spec, facts.modules, &mut steps);

@@ -9,6 +9,7 @@
 //! placeholder goes.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use cloison_cgroup::{Record, Systemd};
 use cloison_linux::namespace::NamespaceFlags;
@@ -18,7 +19,11 @@ use cloison_linux::{Errno, Kernel};
 use super::{Begin, Birth, Error, FirstBorn, HostAction};
 use crate::init::channel::{Failure, FromInit, ToInit};
 use crate::lifecycle::error::Doing as _;
+use crate::lifecycle::first_process::is_readable_within;
 use crate::plan::StartUnit;
+
+/// How long the unit's first process may take to answer: it does hardly anything, but for joining cgroups, and not even that in a frozen one.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Birth<'_> {
     /// Starts the usher, with all that the init will inherit.
@@ -62,6 +67,7 @@ impl Birth<'_> {
     /// Has the usher start the init.
     pub(super) fn have_it_born(&mut self) -> Result<(), Error> {
         self.tell_it_is_complete()?;
+        self.await_answer()?;
         self.adopt()
     }
 
@@ -96,7 +102,21 @@ impl Birth<'_> {
     /// Has the placeholder enter what systemd has not put it into.
     pub(super) fn place(&mut self) -> Result<(), Error> {
         self.tell_it_is_complete()?;
+        self.await_answer()?;
         self.wait_until_ready(&[])
+    }
+
+    /// An answer, or the end of it.
+    fn await_answer(&self) -> Result<(), Error> {
+        let answered = is_readable_within(self.first_born()?.channel()?, PATIENCE);
+        if answered.doing("waiting for the unit's first process")? {
+            return Ok(());
+        }
+        let unit = match &self.cgroup {
+            Record::Systemd(systemd) => systemd.unit.name.clone(),
+            _ => return Err(Error::Protocol),
+        };
+        Err(Error::Stuck { unit, seconds: PATIENCE.as_secs(), frozen: self.cgroup.frozen() })
     }
 }
 

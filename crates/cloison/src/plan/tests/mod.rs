@@ -1,10 +1,10 @@
 //! Plans as data: what a configuration becomes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::action::MountStep;
 use super::*;
-use crate::spec::{self, Namespace, NamespaceType};
+use crate::spec::{self, Namespace, NamespaceType, Process};
 
 mod exec;
 mod labels_of_modules;
