@@ -3,12 +3,12 @@
 use super::{Change, Guard};
 
 const ASKED: &str = "crates/cloison/src/plan/exec/asked.rs";
+const CONTAINER_SIDE: &str = "crates/cloison/src/plan/container_side.rs";
 const COPY_UP: &str = "crates/cloison/src/init/rootfs/copy_up.rs";
 const CREATE: &str = "crates/cloison/src/init/create.rs";
 const FILE: &str = "crates/cloison-linux/src/file.rs";
 const MOUNT: &str = "crates/cloison/src/init/rootfs/mount.rs";
 const MOUNTS: &str = "crates/cloison/src/plan/mounts.rs";
-const PLAN: &str = "crates/cloison/src/plan/mod.rs";
 const PROCESS: &str = "crates/cloison/src/plan/process.rs";
 const PROGRAM: &str = "crates/cloison/src/init/program.rs";
 const ROOTFS: &str = "crates/cloison/src/init/rootfs/mod.rs";
@@ -88,7 +88,7 @@ pub(super) const GUARDS: &[Guard] = &[
         without: &[
             RESOLVE_IN_ROOT,
             Change {
-                file: PLAN,
+                file: CONTAINER_SIDE,
                 old: "    steps.push(change, \"/root/path\");",
                 new: "    steps.push(Action::MakeWorkingDirectory(PathBuf::from(&spec.process.cwd)), \"/process/cwd\");
                     steps.push(Action::Home(spec.process.user.uid), \"/process/env\");
