@@ -380,8 +380,8 @@ fn a_frozen_slice_is_told_of_and_nothing_hangs_in_it() {
     skip_unless!(host::cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
     let sandbox = Sandbox::new().with_systemd();
     let slice = format!("{}.slice", sandbox.name().replace('-', "_"));
-    systemctl(&["start", &slice]);
-    let cgroup = PathBuf::from("/sys/fs/cgroup").join(&slice);
+    manager(&["start", &slice]);
+    let cgroup = slices().join(&slice);
     let freeze = cgroup.join("cgroup.freeze");
     // By hand: newer releases of systemd start nothing in a slice that they have frozen themselves.
     fs::write(&freeze, "1").unwrap();
@@ -398,7 +398,7 @@ fn a_frozen_slice_is_told_of_and_nothing_hangs_in_it() {
     thaw.join().unwrap();
     let unit = format!("test-{}.scope", sandbox.name());
     until(&format!("{unit} is gone"), || !is_known(&unit));
-    systemctl(&["stop", &slice]);
+    manager(&["stop", &slice]);
 }
 
 #[test]
