@@ -130,7 +130,7 @@ fn control_c_is_for_the_program() {
     let screen = Screen::new();
     let script = "trap 'echo interrupted; exit 9' INT; echo ready; while :; do sleep 0.05; done";
     let run = screen.start(&sandbox, &at_terminal(&sandbox, script));
-    screen.until_shows("ready");
+    screen.until_shows("ready\n");
     screen.types("\x03");
     let output = screen.end(run);
     assert_eq!((output.code(), screen.shown().as_str()), (9, "ready\n^Cinterrupted\n"));

@@ -33,9 +33,15 @@ impl LogReader {
     /// A log of this name in a directory.
     pub(crate) fn open_at(dir: OwnedFd, name: &str, driver: LogDriver) -> Result<Self, LogReason> {
         // The file first: should it be put aside meanwhile, it is met again under its other name.
-        let current = open(dir.as_fd(), name).map_err(LogReason::Kernel)?;
+        let aside = format!("{name}{ASIDE}");
+        let current = match open(dir.as_fd(), name) {
+            // Just now it has been put aside, and the next one is not there yet.
+            Err(Errno::NOENT) => open(dir.as_fd(), &aside),
+            opened => opened,
+        };
+        let current = current.map_err(LogReason::Kernel)?;
         let mut files = VecDeque::new();
-        match open(dir.as_fd(), &format!("{name}{ASIDE}")) {
+        match open(dir.as_fd(), &aside) {
             Ok(aside) if !same(&aside, &current).map_err(LogReason::Kernel)? => files.push_back(aside),
             Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(LogReason::Kernel(errno)),
@@ -197,6 +203,20 @@ mod tests {
             std::fs::remove_file(&path).unwrap();
             std::fs::remove_file(dir.path().join("log.1")).unwrap();
         }
+    }
+
+    #[test]
+    fn a_log_that_is_being_put_aside_is_read_and_goes_on_in_the_next() {
+        let dir = TempDir::new();
+        let path = dir.path().join("log");
+        let mut log = LogFile::open(&path, LogDriver::File, 1000).unwrap();
+        log.keep(Stream::Output, b"before\n");
+        std::fs::rename(&path, dir.path().join("log.1")).unwrap();
+        let mut reader = LogReader::open(&path, LogDriver::File).unwrap();
+        assert_eq!(rest(&mut reader), ["before"]);
+        let mut next = LogFile::open(&path, LogDriver::File, 1000).unwrap();
+        next.keep(Stream::Output, b"after\n");
+        assert_eq!(rest(&mut reader), ["after"]);
     }
 
     #[test]
