@@ -156,7 +156,7 @@ plays() {
 		    volumeMounts: [{name: place, mountPath: /place}, {name: scratch, mountPath: /scratch}]
 		  - name: reader
 		    image: localhost/box:latest
-		    command: [sh, -c, "until cat /scratch/file; do sleep 0.1; done; echo \$GREETING; sleep 100"]
+		    command: [sh, -c, "until grep . /scratch/file; do sleep 0.1; done; echo \$GREETING; sleep 100"]
 		    env: [{name: GREETING, value: hello}]
 		    volumeMounts: [{name: scratch, mountPath: /scratch, readOnly: true}]
 	END

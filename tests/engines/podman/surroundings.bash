@@ -313,7 +313,7 @@ of_limits() {
         check 'limits: cpu shares' expect 300 box --cpu-shares 300 box cat /sys/fs/cgroup/cpu/cpu.shares
     fi
     check 'limits: more pids than that' fails_saying 'resource temporarily unavailable|can.t fork' \
-        box --pids-limit 5 box sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait'
+        box --pids-limit 20 box sh -c 'for i in $(seq 30); do sleep 1 & done; wait'
     check 'limits: update' updates
     check 'limits: out of memory' out_of_memory
     check 'limits: a cgroup of our own' own_parent
