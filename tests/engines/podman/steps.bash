@@ -85,6 +85,8 @@ nothing_is_left() {
     for empty in /run/netns /var/lib/containers/storage/overlay; do
         if mountpoint --quiet "$empty"; then umount "$empty"; fi
     done
+    # A slice stays until somebody stops it; its cgroup is the user's, or of systemd itself.
+    if declare -F control > /dev/null; then control stop engine.slice; fi
     nothing_left
 }
 

@@ -117,10 +117,15 @@ unit_of_pod() {
 }
 
 # The machine's own programs, as an image: systemd-notify is one of them.
+# A user may not lay an overlay over the whole machine, so the machine's systemd-notify comes by its own loader.
 unit_ready() {
     local run=(as systemd-run ${PODMAN_USER:+--user} --quiet --unit ready --property Type=notify --property NotifyAccess=all)
-    "${run[@]}" podman run --rm --name ready --network none --sdnotify container --rootfs /:O \
-        sh -c 'sleep 1; systemd-notify --ready; sleep 4321'
+    "${run[@]}" podman run --rm --name ready --network none --sdnotify container --volume /usr:/usr:ro box /bin/sh -ec '
+        sleep 1
+        for loader in /usr/lib*/ld-linux*.so.? /usr/lib/*/ld-linux*.so.?; do if [ -e "$loader" ]; then break; fi; done
+        libraries=$(echo /usr/lib/*-linux-gnu /usr/lib/*-linux-gnu/systemd | tr " " :)
+        "$loader" --library-path "$libraries" /usr/bin/systemd-notify --ready
+        sleep 4321'
     expect active control is-active ready.service
     gone ready
     no_unit ready.service
