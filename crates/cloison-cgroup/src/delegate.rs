@@ -50,7 +50,8 @@ mod tests {
 
     /// A directory with these files, for a test of this name.
     fn directory(name: &str, files: &[&str]) -> PathBuf {
-        let directory = std::env::temp_dir().join(format!("cloison-delegate-{name}-{}", std::process::id()));
+        let directory = std::env::temp_dir()
+            .join(format!("cloison-delegate-{name}-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         fs::create_dir(&directory).unwrap();
         for file in files {
             fs::write(directory.join(file), "").unwrap();

@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn only_what_comes_later_is_counted() {
-        let directory = std::env::temp_dir().join(format!("cloison-oom-{}", std::process::id()));
+        let directory = std::env::temp_dir()
+            .join(format!("cloison-oom-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         std::fs::create_dir(&directory).unwrap();
         let file = directory.join("memory.events");
         std::fs::write(&file, "oom_kill 5\n").unwrap();
@@ -189,7 +190,8 @@ mod tests {
 
     #[test]
     fn kills_of_others_in_the_one_above_are_not_counted() {
-        let above = std::env::temp_dir().join(format!("cloison-oom-above-{}", std::process::id()));
+        let above = std::env::temp_dir()
+            .join(format!("cloison-oom-above-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         let own = above.join("own");
         std::fs::create_dir_all(&own).unwrap();
         let tell = |directory: &Path, number: u64| {

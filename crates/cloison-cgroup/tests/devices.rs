@@ -183,7 +183,8 @@ fn a_hole_in_a_range_holds_on_v2_and_is_refused_on_v1() {
 
 #[test]
 fn making_nodes_is_a_right_of_its_own() {
-    let directory = std::env::temp_dir().join(format!("cloison-devices-test-nodes-{}", std::process::id()));
+    let directory = std::env::temp_dir()
+        .join(format!("cloison-devices-test-nodes-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
     fs::create_dir(&directory).unwrap();
     let [char, block] =
         ["c 1 3", "b 7 0"].map(|what| format!("mknod {0}/x {what} && rm {0}/x", directory.display()));

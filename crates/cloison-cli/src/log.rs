@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn commands_that_share_a_file_append_to_it() {
-        let path = std::env::temp_dir().join(format!("cloison-log-{}", std::process::id()));
+        let path = std::env::temp_dir()
+            .join(format!("cloison-log-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         let sinks =
             [(); 2].map(|()| Sink::new(Some(open(path.clone()).expect("the file can be made")), true));
         for (sink, message) in sinks.iter().cycle().zip(["one", "two", "three", "four"]) {

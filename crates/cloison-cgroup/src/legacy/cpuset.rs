@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn what_a_sibling_has_for_itself_is_left_out() {
-        let above = std::env::temp_dir().join(format!("cloison-cpuset-{}", std::process::id()));
+        let above = std::env::temp_dir()
+            .join(format!("cloison-cpuset-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         let cpuset = |name: &str, cpus: &str, exclusive: &str| {
             let directory = above.join(name);
             std::fs::create_dir_all(&directory).unwrap();

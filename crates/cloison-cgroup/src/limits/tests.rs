@@ -15,7 +15,10 @@ impl Tree {
         use std::sync::atomic::{AtomicU32, Ordering};
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let tree = Self(std::env::temp_dir().join(format!("cloison-limits-{}-{number}", std::process::id())));
+        let tree = Self(std::env::temp_dir().join(format!(
+            "cloison-limits-{}-{number}",
+            std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()
+        )));
         fs::create_dir(&tree.0).unwrap();
         for file in files {
             tree.write(file, "");

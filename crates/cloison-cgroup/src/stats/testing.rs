@@ -13,7 +13,8 @@ impl Tree {
     pub(super) fn new(files: &[(&str, &str)]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("cloison-stats-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir()
+            .join(format!("cloison-stats-{}-{number}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         fs::create_dir(&path).unwrap();
         let tree = Self(path);
         for (name, text) in files {

@@ -399,7 +399,8 @@ mod tests {
 
     #[test]
     fn what_was_found_is_copied_and_not_what_takes_its_name() {
-        let dir = env::temp_dir().join(format!("cloison-try-{}", process::id()));
+        let dir = env::temp_dir()
+            .join(format!("cloison-try-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         fs::create_dir(&dir).unwrap();
         let place = |name| dir.join(name);
         fs::write(place("secret"), "secret").unwrap();

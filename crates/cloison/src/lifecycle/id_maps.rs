@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn the_programs_are_found_in_path_by_absolute_directories_only() {
-        let directory = std::env::temp_dir().join(format!("cloison-id-maps-{}", std::process::id()));
+        let directory = std::env::temp_dir()
+            .join(format!("cloison-id-maps-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(directory.join("newfoomap"), "").unwrap();
         let path = |text: String| Some(OsString::from(text));

@@ -248,7 +248,7 @@ pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
 /// True if mounts are made without a mount namespace of the container's own, and so on the host. In a user namespace nobody may do that.
 pub(super) fn held_by_host(spec: &Spec, namespaces: &Namespaces, facts: &HostFacts) -> bool {
     let on_host = !namespaces.has(NamespaceFlags::MOUNT) && !namespaces.has(NamespaceFlags::USER);
-    on_host && (asks_for_mounts(spec) || (facts.binds_devices && !binds_dev(spec)))
+    on_host && (asks_for_mounts(spec) || facts.binds_devices)
 }
 
 fn asks_for_mounts(spec: &Spec) -> bool {

@@ -16,7 +16,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("cloison-spec-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir()
+            .join(format!("cloison-spec-{}-{name}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
