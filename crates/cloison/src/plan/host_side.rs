@@ -50,6 +50,10 @@ pub(super) fn host_side(
     }
     let origin = Origin::of_optional(!spec.linux.namespaces.is_empty(), "/linux/namespaces");
     steps.push(HostAction::CloneInit(namespaces.to_clone()), origin);
+    // While the init waits for its ids: afterwards it hides itself, and an ordinary user may not write its files any more.
+    if let Some(score) = spec.process.oom_score_adj {
+        steps.push(HostAction::OomScoreAdj(score), "/process/oomScoreAdj");
+    }
     if namespaces.new.contains(NamespaceFlags::USER) {
         let (uids, gids) = namespaces::id_maps(spec);
         steps.push(HostAction::WriteIdMaps { uids, gids }, "/linux/uidMappings");
@@ -58,9 +62,6 @@ pub(super) fn host_side(
     if let Some(settings) = &spec.linux.intel_rdt {
         let request = resctrl::Request::of(settings);
         steps.push(HostAction::JoinResctrl(Box::new(request)), "/linux/intelRdt");
-    }
-    if let Some(score) = spec.process.oom_score_adj {
-        steps.push(HostAction::OomScoreAdj(score), "/process/oomScoreAdj");
     }
     for (index, (resource, limit)) in process::limits(spec).into_iter().enumerate() {
         let wanted = limit.maximum.unwrap_or(u64::MAX);

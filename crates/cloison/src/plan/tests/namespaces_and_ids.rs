@@ -137,6 +137,15 @@ fn a_joined_user_namespace_comes_first_and_ipc_belongs_to_its_root_too() {
 }
 
 #[test]
+fn the_oom_score_is_written_while_the_init_waits_for_its_ids() {
+    let mut spec = example_with_user_namespace();
+    spec.process.oom_score_adj = Some(5);
+    let lines = host(&plan(&spec));
+    let place = |word: &str| lines.iter().position(|line| line.contains(word)).unwrap();
+    assert!(place("oom_score_adj") < place("id maps"), "{lines:#?}");
+}
+
+#[test]
 fn in_a_user_namespace_devices_are_bound_and_the_keyring_is_searched_by_others() {
     let plan = plan(&example_with_user_namespace());
     let binds = plan.container.iter().filter(|step| matches!(step.action, Action::Device(_, true))).count();
