@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::caller;
 use crate::container::Container;
+use crate::host;
 use crate::output::Output;
 use crate::rootfs::{Rootfs, make_dir};
 use crate::sandbox::{Foreground, MARKER, Sandbox};
@@ -106,6 +107,13 @@ impl<'s> Bundle<'s> {
     #[must_use]
     pub fn env(self, assignment: &str) -> Self {
         self.push("/process/env", assignment)
+    }
+
+    /// Lets CRIU dump it on this kernel. glibc registers restartable sequences, of which CRIU cannot ask before Linux 5.13
+    /// (`PTRACE_GET_RSEQ_CONFIGURATION`); there the program starts without.
+    #[must_use]
+    pub fn dumpable(self) -> Self {
+        if host::criu_can("get_rseq_conf") { self } else { self.env("GLIBC_TUNABLES=glibc.pthread.rseq=0") }
     }
 
     /// Makes the root file system writable.

@@ -23,15 +23,6 @@ macro_rules! needs_criu {
     };
 }
 
-/// glibc registers restartable sequences, of which CRIU cannot ask before Linux 5.13 (`PTRACE_GET_RSEQ_CONFIGURATION`).
-const WITHOUT_RSEQ: &str = "GLIBC_TUNABLES=glibc.pthread.rseq=0";
-
-/// A busybox that CRIU can dump on this kernel.
-fn busybox<'s>(sandbox: &'s Sandbox, script: &str) -> Bundle<'s> {
-    let bundle = sandbox.busybox(script);
-    if host::criu_can("get_rseq_conf") { bundle } else { bundle.env(WITHOUT_RSEQ) }
-}
-
 /// A container whose streams are pipes of the test's.
 struct Piped<'s> {
     sandbox: &'s Sandbox,
@@ -103,7 +94,7 @@ fn a_counter_that_goes_to_disk_and_back_misses_no_number() {
     needs_criu!();
     let sandbox = Sandbox::new();
     let images = sandbox.dir().join("images");
-    let bundle = busybox(&sandbox, COUNT).mount("tmpfs", "tmpfs", "/tmp", &[]);
+    let bundle = sandbox.busybox(COUNT).dumpable().mount("tmpfs", "tmpfs", "/tmp", &[]);
     let bundle = bundle.mount("bind", sandbox.file("data", "bound"), "/etc/data", &["bind"]).writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     for round in 0..rounds() {
@@ -131,7 +122,7 @@ fn a_container_of_systemd_wakes_in_a_unit_of_its_own() {
     skip_unless!(host::has_systemd(), "systemd does not run here");
     let sandbox = Sandbox::new().with_systemd();
     let images = sandbox.dir().join("images");
-    let bundle = busybox(&sandbox, COUNT).writable();
+    let bundle = sandbox.busybox(COUNT).dumpable().writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     piped.count(2);
     piped.checkpoint(&images, &[]).ok();
@@ -150,7 +141,7 @@ fn a_container_of_systemd_wakes_in_a_unit_of_its_own() {
 fn what_exec_has_left_in_a_restored_container_goes_to_disk_with_it() {
     needs_criu!();
     let sandbox = Sandbox::new();
-    let bundle = busybox(&sandbox, COUNT).writable();
+    let bundle = sandbox.busybox(COUNT).dumpable().writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     let mut left: Option<String> = None;
     for round in 0..2 {
@@ -175,7 +166,7 @@ fn bind_mounts_with_dots_links_and_mounts_in_them_are_there_again() {
     needs_criu!();
     let sandbox = Sandbox::new();
     let images = sandbox.dir().join("images");
-    let bundle = busybox(&sandbox, COUNT).mount("bind", ".", "/bundle", &["bind"]);
+    let bundle = sandbox.busybox(COUNT).dumpable().mount("bind", ".", "/bundle", &["bind"]);
     let bundle = bundle.mount("bind", "./outer", "/data", &["bind"]);
     let bundle = bundle.mount("bind", "./inner", "/data/more/inner", &["bind"]).writable();
     for name in ["outer", "inner"] {
@@ -199,7 +190,7 @@ fn bind_mounts_with_dots_links_and_mounts_in_them_are_there_again() {
 fn what_has_changed_since_a_dump_of_the_memory_is_added_to_it() {
     needs_criu!();
     let sandbox = Sandbox::new();
-    let bundle = busybox(&sandbox, COUNT).writable();
+    let bundle = sandbox.busybox(COUNT).dumpable().writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     for round in 0..rounds() {
         let [parent, images] = ["parent", "images"].map(|name| sandbox.dir().join(format!("{name}{round}")));
@@ -226,7 +217,7 @@ fn a_container_goes_on_after_a_dump_that_leaves_it_running() {
     needs_criu!();
     let sandbox = Sandbox::new();
     let images = sandbox.dir().join("images");
-    let bundle = busybox(&sandbox, COUNT).writable();
+    let bundle = sandbox.busybox(COUNT).dumpable().writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     piped.count(3);
     piped.checkpoint(&images, &["--leave-running"]).ok();
@@ -241,7 +232,7 @@ fn a_container_goes_on_after_a_dump_that_leaves_it_running() {
 fn a_container_runs_before_its_memory_has_come() {
     needs_criu!();
     let sandbox = Sandbox::new();
-    let bundle = busybox(&sandbox, COUNT).writable();
+    let bundle = sandbox.busybox(COUNT).dumpable().writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     for round in 0..rounds() {
         piped.count(3);
@@ -306,7 +297,7 @@ fn a_terminal_goes_to_the_console_socket_again() {
     needs_criu!();
     let sandbox = Sandbox::new();
     let images = sandbox.dir().join("images");
-    let bundle = busybox(&sandbox, COUNT).writable().set("/process/terminal", true);
+    let bundle = sandbox.busybox(COUNT).dumpable().writable().set("/process/terminal", true);
     bundle.write();
     let id = sandbox.new_id();
     let with_console = |mut command: Command, name: &str| {
@@ -357,7 +348,7 @@ fn a_connection_on_loopback_stays_open() {
     // Both go when their standard input ends. The client sends numbers through the connection; the server prints what it gets.
     let script =
         format!("sleep 100000 | nc -l -p 7777 & until ({COUNT}) | nc 127.0.0.1 7777; do sleep 1; done");
-    let bundle = busybox(&sandbox, &script).writable();
+    let bundle = sandbox.busybox(&script).dumpable().writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     for round in 0..rounds() {
         piped.count(5);
@@ -407,7 +398,7 @@ fn the_hooks_of_the_runtime_run_again_at_a_restore() {
     let told = sandbox.dir().join("told");
     let script = format!("cat >> {0}; readlink /proc/self/ns/mnt >> {0}", told.display());
     let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
-    let bundle = busybox(&sandbox, COUNT).writable().set("/hooks/createRuntime", hook);
+    let bundle = sandbox.busybox(COUNT).dumpable().writable().set("/hooks/createRuntime", hook);
     let mut piped = Piped::run(&sandbox, &bundle);
     piped.count(2);
     piped.checkpoint(&images, &[]).ok();
@@ -427,7 +418,7 @@ fn a_foreground_restore_ends_with_the_exit_code_of_the_program() {
     needs_criu!();
     let sandbox = Sandbox::new();
     let images = sandbox.dir().join("images");
-    let bundle = busybox(&sandbox, "while ! [ -e /go ]; do sleep 0.05; done; exit 7").writable();
+    let bundle = sandbox.busybox("while ! [ -e /go ]; do sleep 0.05; done; exit 7").dumpable().writable();
     let piped = Piped::run(&sandbox, &bundle);
     piped.checkpoint(&images, &[]).ok();
     fs::write(bundle.rootfs().join("go"), "").unwrap();
@@ -497,7 +488,7 @@ fn what_criu_cannot_ask_of_an_old_kernel_is_told_with_what_helps() {
     let bundle = sandbox.busybox(COUNT).writable();
     let mut piped = Piped::run(&sandbox, &bundle);
     piped.count(2);
-    piped.checkpoint(&images, &[]).refused_saying(&["get_rseq_conf", WITHOUT_RSEQ]);
+    piped.checkpoint(&images, &[]).refused_saying(&["get_rseq_conf", "GLIBC_TUNABLES=glibc.pthread.rseq=0"]);
     piped.count(2);
     piped.end();
 }

@@ -204,7 +204,7 @@ fn a_service_manager_that_is_not_there_is_named_and_leaves_nothing() {
 fn restored<'s>(sandbox: &'s Sandbox, manager: &Manager, flags: &[&str]) -> (Foreground<'s>, Container<'s>) {
     let script =
         "tell READY=1; until test -e /tmp/again; do sleep 0.05; done; tell STATUS=again; exec sleep 1000";
-    let bundle = bundle(sandbox, script).mount("tmpfs", "tmpfs", "/tmp", &[]);
+    let bundle = bundle(sandbox, script).dumpable().mount("tmpfs", "tmpfs", "/tmp", &[]);
     bundle.write();
     let id = sandbox.new_id();
     // What is to be dumped has no file of the host open.
