@@ -10,10 +10,12 @@ use crate::lifecycle::error::Doing as _;
 
 const PATH: &str = "/proc/self/oom_score_adj";
 
-/// The runtime's own adjustment (`proc_pid_oom_score_adj(5)`), while it has another one for the sake of a child, which inherits it.
+/// The runtime's own adjustment (`proc_pid_oom_score_adj(5)`), while it has another one for the sake of a child, which inherits it. Where the
+/// child does not come, it is taken back all the same.
 pub(super) struct Score<'k> {
     kernel: &'k dyn Kernel,
     file: OwnedFd,
+    /// As it was read; empty once the runtime has it again.
     own: Vec<u8>,
 }
 
@@ -28,10 +30,19 @@ impl<'k> Score<'k> {
     }
 
     /// Takes the runtime's own again. The open file still is the runtime's.
-    pub(super) fn take_back(self) -> Result<(), Error> {
-        self.kernel
-            .write(self.file.as_fd(), &self.own)
-            .doing(format!("writing the runtime's own score to {PATH}"))
+    pub(super) fn take_back(mut self) -> Result<(), Error> {
+        let own = std::mem::take(&mut self.own);
+        self.kernel.write(self.file.as_fd(), &own).doing(format!("writing the runtime's own score to {PATH}"))
+    }
+}
+
+impl Drop for Score<'_> {
+    fn drop(&mut self) {
+        if !self.own.is_empty()
+            && let Err(errno) = self.kernel.write(self.file.as_fd(), &self.own)
+        {
+            log::warn!("writing the runtime's own score to {PATH}: {errno}");
+        }
     }
 }
 
@@ -50,6 +61,12 @@ mod tests {
         assert_eq!(
             kernel.calls()[2..],
             [r#"write(/proc/self/oom_score_adj, "555")"#, r#"write(/proc/self/oom_score_adj, "-5\n")"#]
+        );
+        drop(Score::lend(&kernel, 555).unwrap());
+        assert_eq!(
+            kernel.calls().last().unwrap(),
+            r#"write(/proc/self/oom_score_adj, "-5\n")"#,
+            "without a child, too"
         );
         kernel.fail_on("open(", Errno::ACCESS);
         assert!(Score::lend(&kernel, 555).is_err());
