@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cloison_tests::patience::patient;
 use cloison_tests::screen::Screen;
 use cloison_tests::{Sandbox, only_for};
 
@@ -17,12 +18,14 @@ fn a_container_is_asked_to_end_when_its_time_has_run_out() {
     only_for!(Cloison, "no other runtime has a timeout");
     let sandbox = Sandbox::new();
     let script = "trap 'echo asked; exit 0' TERM; while :; do sleep 0.05; done";
-    let output = sandbox.busybox(script).run_with(&["--timeout", "300ms"]);
+    // It has its trap by then.
+    let time = format!("{}ms", patient(Duration::from_millis(300)).as_millis());
+    let output = sandbox.busybox(script).run_with(&["--timeout", &time]);
     assert_eq!((output.code(), &*output.stdout), (124, "asked\n"), "{}", output.describe());
     let screen = Screen::new();
     let bundle = sandbox.busybox(script).set("/process/terminal", true);
     bundle.write();
-    let run = bundle.run_command(&["--timeout", "300ms"]);
+    let run = bundle.run_command(&["--timeout", &time]);
     let output = screen.end(screen.spawn(&sandbox, run));
     assert_eq!((output.code(), &*screen.shown()), (124, "asked\n"));
 }

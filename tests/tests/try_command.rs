@@ -46,6 +46,7 @@ fn an_ordinary_user_tries_commands_over_the_hosts_root() {
 #[test]
 fn what_is_an_ordinary_users_own_is_changed_in_the_view_only() {
     only_for!(Cloison, "no other runtime has `try`");
+    skip_unless!(host::kernel() >= (5, 11), "needs overlays in user namespaces, Linux 5.11");
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
     let bundle = user.bundle("");
