@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Sandbox, json};
+use cloison_tests::{Sandbox, json, only_root};
 
 #[test]
 fn sysctls_of_the_containers_namespaces_are_set() {
@@ -83,6 +83,7 @@ fn the_hostname_is_not_a_sysctl() {
 
 #[test]
 fn the_domainname_can_be_a_sysctl() {
+    only_root!("right to write kernel.domainname (the field domainname he has)");
     let sandbox = Sandbox::new();
     let bundle = sandbox.busybox("cat /proc/sys/kernel/domainname");
     assert_eq!(bundle.set("/linux/sysctl", json!({"kernel.domainname": "sea"})).run().line(), "sea");
