@@ -1,8 +1,8 @@
 //! A running CRIU.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cloison_linux::launch::{self, Launch, LaunchProgram, LaunchStep};
@@ -238,6 +238,25 @@ fn find() -> Option<PathBuf> {
     candidates.find_map(|directory| Some(directory.join("criu")).filter(|file| file.is_file()))
 }
 
+/// CRIU's environment, `NAME=value`: the runtime's. What CRIU restores has restartable sequences of its own; those of CRIU's own glibc (2.35)
+/// CRIU 3.17 takes away only where it can ask the kernel for them (Linux 5.13), and the restored process dies of them elsewhere. So it has none.
+fn environment(own: impl Iterator<Item = (OsString, OsString)>) -> impl Iterator<Item = OsString> {
+    const WITHOUT: (&str, &str) = ("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+    let mut said = false;
+    let own: Vec<OsString> = own
+        .map(|(name, mut value)| {
+            if name == WITHOUT.0 {
+                said = true;
+                value.push(":");
+                value.push(WITHOUT.1);
+            }
+            [name, value].join(OsStr::new("="))
+        })
+        .collect();
+    let ours = (!said).then(|| OsString::from(format!("{}={}", WITHOUT.0, WITHOUT.1)));
+    own.into_iter().chain(ours)
+}
+
 /// Goes on as CRIU. Comes to an end only by a failure.
 fn become_criu(
     kernel: &dyn Kernel,
@@ -259,10 +278,7 @@ fn become_criu(
     };
     let first_closed = SOCKET + 1 + setup.inherited.len() as u32;
     let text = |text: &OsStr| CString::new(text.as_bytes()).unwrap_or_default();
-    let env = std::env::vars_os().map(|(name, value)| {
-        let entry = [name.as_bytes(), b"=", value.as_bytes()].concat();
-        text(&std::ffi::OsString::from_vec(entry))
-    });
+    let env = environment(std::env::vars_os()).map(|entry| text(&entry));
     let launch = Launch {
         early: Vec::new(),
         steps: vec![
@@ -305,4 +321,20 @@ fn number_descriptors(
     let moved = all.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, above)).collect::<Result<Vec<_>, _>>()?;
     moved.iter().zip(SOCKET..).try_for_each(|(fd, number)| kernel.dup_onto(fd.as_fd(), number))?;
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(own: &[(&str, &str)]) -> Vec<OsString> {
+        environment(own.iter().map(|(name, value)| (name.into(), value.into()))).collect()
+    }
+
+    #[test]
+    fn criu_has_no_restartable_sequences_of_its_own() {
+        assert_eq!(of(&[("A", "b")]), ["A=b", "GLIBC_TUNABLES=glibc.pthread.rseq=0"]);
+        let own = ("GLIBC_TUNABLES", "glibc.malloc.check=1");
+        assert_eq!(of(&[own]), ["GLIBC_TUNABLES=glibc.malloc.check=1:glibc.pthread.rseq=0"]);
+    }
 }
