@@ -131,8 +131,14 @@ of_a_life() {
     check 'ps: status and exit code' statuses
     check 'rename, and its state' renames
     check 'rm: a running one only by force' removes
-    if [[ -n $PODMAN_USER ]] && ! as test -w /dev/net/tun; then
-        skip 'clone a container' 'no /dev/net/tun that the user may open, for the network that Podman gives a clone'
+    local reason=''
+    if [[ -z $PODMAN_USER ]]; then
+        reason=$(bridge_reason)
+    elif ! as test -w /dev/net/tun; then
+        reason='no /dev/net/tun that the user may open'
+    fi
+    if [[ -n $reason ]]; then
+        skip 'clone a container' "$reason, for the network that Podman gives a clone"
     else
         check 'clone a container' clones
     fi

@@ -266,7 +266,10 @@ of_networks() {
 bridge_reason() {
     ip link add engine-bridge type bridge 2> /dev/null || { echo 'the kernel has no bridges'; return; }
     ip link delete engine-bridge
-    if ! iptables --table nat --list > /dev/null 2>&1; then echo 'the kernel has no netfilter for iptables'; return; fi
+    # To list the table says nothing: it is empty where there is none.
+    if ! { iptables --wait --table nat --new-chain engine-probe && iptables --wait --table nat --delete-chain engine-probe; } > /dev/null 2>&1; then
+        echo 'the kernel has no table nat of netfilter'
+    fi
 }
 
 talks() {
