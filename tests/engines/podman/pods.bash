@@ -73,6 +73,11 @@ build_by() {
 # --- pods ---
 
 of_pods() {
+    # By `podman pod create` alone, strace shows it attach a BPF program; with a manager of systemd it does not.
+    if [[ $PODMAN_MANAGER == cgroupfs && -n $V2 && -z $PODMAN_USER && $(podman version --format '{{.Client.Version}}') == 4.3.* ]]; then
+        skip 'pods' 'Podman 4.3 that makes cgroups v2 itself attaches device rules to the cgroup of a pod that let its containers open nothing'
+        return
+    fi
     check 'pod: two containers share what a pod shares' pod_shares
     check 'pod: stop, start, kill, pause' pod_life
     check 'pod: top and stats' pod_tops
