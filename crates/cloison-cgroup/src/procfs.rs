@@ -52,7 +52,7 @@ impl CgroupMount {
     }
 }
 
-/// The cgroup mounts of a `mountinfo` text, in its order.
+/// The cgroup mounts of a `mountinfo` text, in its order. One whose path is no text is left out.
 pub(crate) fn cgroup_mounts(text: &str) -> Vec<CgroupMount> {
     let of_cgroups = |mount: Mount| {
         let unified = match mount.fs_type.as_str() {
@@ -60,6 +60,8 @@ pub(crate) fn cgroup_mounts(text: &str) -> Vec<CgroupMount> {
             "cgroup2" => true,
             _ => return None,
         };
+        // A record is text, and could not say where such a cgroup is.
+        mount.point.to_str()?;
         let root = mount.root.to_string_lossy().into_owned();
         Some(CgroupMount { root, mount_point: mount.point, unified, options: mount.options })
     };
@@ -85,6 +87,13 @@ mod tests {
         let text = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
                     23 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
         assert_eq!(cgroup_mounts(text), []);
+    }
+
+    #[test]
+    fn a_mount_point_that_no_record_can_hold_is_left_out() {
+        let text = "40 31 0:37 / /mnt/\\377 rw - cgroup cgroup rw,cpu\n41 31 0:37 / /mnt/cpu rw - cgroup cgroup rw,cpu\n";
+        let points: Vec<_> = cgroup_mounts(text).into_iter().map(|mount| mount.mount_point).collect();
+        assert_eq!(points, [PathBuf::from("/mnt/cpu")]);
     }
 
     #[test]
