@@ -44,17 +44,16 @@ fn give(directory: &Path, uid: u32, list: &str) -> Result<()> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
-    use std::path::PathBuf;
+
+    use tempfile::TempDir;
 
     use super::*;
 
-    /// A directory with these files, for a test of this name.
-    fn directory(name: &str, files: &[&str]) -> PathBuf {
-        let directory = std::env::temp_dir()
-            .join(format!("cloison-delegate-{name}-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
-        fs::create_dir(&directory).unwrap();
+    /// A directory with these files.
+    fn directory(files: &[&str]) -> TempDir {
+        let directory = TempDir::new().unwrap();
         for file in files {
-            fs::write(directory.join(file), "").unwrap();
+            fs::write(directory.path().join(file), "").unwrap();
         }
         directory
     }
@@ -67,12 +66,10 @@ mod tests {
 
     #[test]
     fn files_that_are_not_there_are_passed_over() {
-        let directory = directory("passed-over", &["cgroup.procs", "memory.max"]);
-        let given = give(&directory, somebody(), "cgroup.procs\nmemory.oom.group\n../cgroup.procs\n");
-        let owner = |file: &str| fs::metadata(directory.join(file)).unwrap().uid();
+        let directory = directory(&["cgroup.procs", "memory.max"]);
+        give(directory.path(), somebody(), "cgroup.procs\nmemory.oom.group\n../cgroup.procs\n").unwrap();
+        let owner = |file: &str| fs::metadata(directory.path().join(file)).unwrap().uid();
         let owners = ["", "cgroup.procs", "memory.max"].map(owner);
-        fs::remove_dir_all(&directory).unwrap();
-        given.unwrap();
         let own = rustix::process::geteuid().as_raw();
         assert_eq!(owners, [somebody(), somebody(), own]);
     }
@@ -80,11 +77,9 @@ mod tests {
     #[test]
     fn without_a_list_the_three_usual_files_are_given() {
         let files = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.max"];
-        let directory = directory("usual", &files);
-        let given = give(&directory, somebody(), USUAL);
-        let owners = files.map(|file| fs::metadata(directory.join(file)).unwrap().uid());
-        fs::remove_dir_all(&directory).unwrap();
-        given.unwrap();
+        let directory = directory(&files);
+        give(directory.path(), somebody(), USUAL).unwrap();
+        let owners = files.map(|file| fs::metadata(directory.path().join(file)).unwrap().uid());
         let (somebody, own) = (somebody(), rustix::process::geteuid().as_raw());
         assert_eq!(owners, [somebody, somebody, somebody, own]);
     }

@@ -157,6 +157,8 @@ fn kills(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     #[test]
@@ -169,12 +171,11 @@ mod tests {
 
     #[test]
     fn only_what_comes_later_is_counted() {
-        let directory = std::env::temp_dir()
-            .join(format!("cloison-oom-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
-        std::fs::create_dir(&directory).unwrap();
+        let directory = TempDir::new().unwrap();
+        let directory = directory.path();
         let file = directory.join("memory.events");
         std::fs::write(&file, "oom_kill 5\n").unwrap();
-        let mut watch = OomWatch::unified(&directory).unwrap().unwrap();
+        let mut watch = OomWatch::unified(directory).unwrap().unwrap();
         assert_eq!(watch.count().unwrap(), 0);
         std::fs::write(&file, "oom_kill 7\n").unwrap();
         assert_eq!(watch.count().unwrap(), 2);
@@ -183,30 +184,29 @@ mod tests {
         assert_eq!(watch.count().unwrap(), 0, "what cannot be read changes nothing");
         std::fs::write(&file, "oom_kill 8\n").unwrap();
         assert_eq!(watch.count().unwrap(), 1);
-        std::fs::remove_dir_all(&directory).unwrap();
-        assert!(OomWatch::unified(&directory).unwrap().is_none());
-        assert!(OomWatch::legacy(&directory).unwrap().is_none());
+        std::fs::remove_dir_all(directory).unwrap();
+        assert!(OomWatch::unified(directory).unwrap().is_none());
+        assert!(OomWatch::legacy(directory).unwrap().is_none());
     }
 
     #[test]
     fn kills_of_others_in_the_one_above_are_not_counted() {
-        let above = std::env::temp_dir()
-            .join(format!("cloison-oom-above-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
+        let above = TempDir::new().unwrap();
+        let above = above.path();
         let own = above.join("own");
-        std::fs::create_dir_all(&own).unwrap();
+        std::fs::create_dir(&own).unwrap();
         let tell = |directory: &Path, number: u64| {
             std::fs::write(directory.join("memory.events"), format!("oom_kill {number}\n")).unwrap();
         };
-        tell(&above, 3);
+        tell(above, 3);
         tell(&own, 0);
         let mut watch = OomWatch::unified_in_passing(&own).unwrap().unwrap();
         assert_eq!((watch.poll_fds(true).len(), watch.poll_fds(false).len()), (2, 1));
-        tell(&above, 4);
+        tell(above, 4);
         assert_eq!(watch.count().unwrap(), 0, "another's");
         tell(&own, 1);
         assert_eq!(watch.count().unwrap(), 1, "told by the cgroup itself");
-        tell(&above, 5);
+        tell(above, 5);
         assert_eq!(watch.count().unwrap(), 0, "which the one above counts, too");
-        std::fs::remove_dir_all(&above).unwrap();
     }
 }

@@ -14,6 +14,7 @@ use cloison_linux::Errno;
 use cloison_linux::bpf::{
     Instruction, attach_device_program, device_programs, load_device_program, program_by_id, program_name,
 };
+use tempfile::TempDir;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -183,16 +184,13 @@ fn a_hole_in_a_range_holds_on_v2_and_is_refused_on_v1() {
 
 #[test]
 fn making_nodes_is_a_right_of_its_own() {
-    let directory = std::env::temp_dir()
-        .join(format!("cloison-devices-test-nodes-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
-    fs::create_dir(&directory).unwrap();
+    let directory = TempDir::new().unwrap();
     let [char, block] =
-        ["c 1 3", "b 7 0"].map(|what| format!("mknod {0}/x {what} && rm {0}/x", directory.display()));
+        ["c 1 3", "b 7 0"].map(|what| format!("mknod {0}/x {what} && rm {0}/x", directory.path().display()));
     for place in places() {
         place.apply(&[rule(true, DeviceKind::Char, None, None, "m")]);
         assert_eq!(place.succeed(&[&char, &block, READ_NULL]), [&char]);
     }
-    fs::remove_dir(&directory).unwrap();
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use cloison_cgroup::{Cgroup, CgroupPath, Error, Layout, Mode, Record, Signal, Unified};
+use tempfile::TempDir;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -407,14 +408,14 @@ fn kill_reaches_who_is_in_one_hierarchy_only() {
 fn kill_reaches_a_chain_of_forks() {
     for place in made_places() {
         // Each process starts the next and ends, so no list of pids is right for long.
-        let chain = std::env::temp_dir().join(format!("{}.sh", place.name));
+        let directory = TempDir::new().unwrap();
+        let chain = directory.path().join("chain.sh");
         fs::write(&chain, "sh $0 & exit\n").unwrap();
         let mut first = place.run(&format!("exec sh {} > /dev/null 2>&1", chain.display()));
         first.killed_by();
         let alive = !place.cgroup().processes().unwrap().is_empty();
         let killed = place.cgroup().kill_all(Signal::KILL);
         let removed = place.cgroup().remove();
-        fs::remove_file(&chain).unwrap();
         assert!(alive);
         killed.unwrap();
         removed.unwrap();

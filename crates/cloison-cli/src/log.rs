@@ -147,6 +147,7 @@ fn text_line(level: Level, message: &str, time: &str) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::args::CommandLine;
@@ -192,15 +193,14 @@ mod tests {
 
     #[test]
     fn commands_that_share_a_file_append_to_it() {
-        let path = std::env::temp_dir()
-            .join(format!("cloison-log-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
+        let directory = TempDir::new().expect("a directory can be made");
+        let path = directory.path().join("log");
         let sinks =
             [(); 2].map(|()| Sink::new(Some(open(path.clone()).expect("the file can be made")), true));
         for (sink, message) in sinks.iter().cycle().zip(["one", "two", "three", "four"]) {
             sink.write(Level::Error, message).expect("the file can be written");
         }
         let text = std::fs::read_to_string(&path).expect("the file can be read");
-        std::fs::remove_file(&path).expect("the file can be removed");
         let messages = text.lines().map(|line| {
             let object: serde_json::Value = serde_json::from_str(line).expect("each line is an object");
             object["msg"].as_str().map(str::to_owned)

@@ -58,12 +58,13 @@ mod tests {
     use std::fs::{File, OpenOptions};
     use std::os::fd::AsFd;
 
+    use tempfile::TempDir;
+
     use super::*;
-    use crate::file::tests::Scratch;
 
     #[test]
     fn locked_directory_is_refused_to_a_second_descriptor_until_the_first_is_closed() {
-        let scratch = Scratch::new("lock-directory");
+        let scratch = TempDir::new().unwrap();
         let (first, second) = (File::open(scratch.path()).unwrap(), File::open(scratch.path()).unwrap());
         lock_directory(first.as_fd()).unwrap();
         assert!(!try_lock_directory(second.as_fd()).unwrap());
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn ofd_lock_is_seen_through_another_description_until_closed() {
-        let scratch = Scratch::new("lock-ofd");
+        let scratch = TempDir::new().unwrap();
         let path = scratch.path().join("created");
         let holder = OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
         let observer = File::open(&path).unwrap();

@@ -186,9 +186,9 @@ mod tests {
     use std::os::fd::AsFd;
 
     use rustix::fs::OFlags;
+    use tempfile::TempDir;
 
     use super::*;
-    use crate::file::tests::Scratch;
 
     #[test]
     fn message_brings_a_descriptor() {
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn stream_is_reached_by_a_descriptor_of_its_socket() {
-        let scratch = Scratch::new("stream-socket");
+        let scratch = TempDir::new().unwrap();
         let path = scratch.path().join("console");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let place = crate::file::open(&path, OFlags::PATH, Mode::empty()).unwrap();
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn full_queue_is_given_up_after_a_time() {
-        let scratch = Scratch::new("full-queue");
+        let scratch = TempDir::new().unwrap();
         let path = scratch.path().join("console");
         let listener =
             socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn socket_is_reached_below_a_path_longer_than_an_address() {
-        let scratch = Scratch::new("long-socket");
+        let scratch = TempDir::new().unwrap();
         let deep = scratch.path().join("d".repeat(100)).join("e".repeat(100));
         std::fs::create_dir_all(&deep).unwrap();
         let dir = std::fs::File::open(&deep).unwrap();

@@ -1,6 +1,5 @@
 //! libseccomp, used as runc uses it.
 
-use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _};
 
 use cloison_seccomp::{
@@ -119,7 +118,7 @@ fn action(action: Action, errno: Option<u32>) -> ScmpAction {
 }
 
 fn export(context: &ScmpFilterContext, endianness: Endianness) -> Result<Vec<SockFilter>, SeccompError> {
-    let mut file = scratch().expect("a file for the program");
+    let mut file = tempfile::tempfile().expect("a file for the program");
     context.export_bpf(&file)?;
     let mut bytes = Vec::new();
     file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("the program in the file");
@@ -145,18 +144,6 @@ fn returned(k: u32) -> u32 {
         actions.contains(&(k >> 16)) && (matches!(k >> 16, 0x0005 | 0x7ff0) || (k as u16) == 0)
     };
     if is_action(k) { k } else { k.swap_bytes() }
-}
-
-/// A file that nobody else sees, and that goes away with its descriptor.
-fn scratch() -> std::io::Result<File> {
-    let path = std::env::temp_dir().join(format!(
-        "seccomp-{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    ));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
 }
 
 fn architectures(profile: &Profile<'_>, native: Architecture) -> Vec<Architecture> {

@@ -78,15 +78,16 @@ fn read_either<'a>(directory: &Path, names: [&'a str; 2]) -> Result<(&'a str, St
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     #[test]
     fn what_a_sibling_has_for_itself_is_left_out() {
-        let above = std::env::temp_dir()
-            .join(format!("cloison-cpuset-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
+        let above = TempDir::new().unwrap();
         let cpuset = |name: &str, cpus: &str, exclusive: &str| {
-            let directory = above.join(name);
-            std::fs::create_dir_all(&directory).unwrap();
+            let directory = above.path().join(name);
+            std::fs::create_dir(&directory).unwrap();
             std::fs::write(directory.join("cpuset.cpus"), format!("{cpus}\n")).unwrap();
             std::fs::write(directory.join("cpuset.cpu_exclusive"), format!("{exclusive}\n")).unwrap();
             directory
@@ -97,6 +98,5 @@ mod tests {
         cpuset("alone", "1-2,6", "1");
         assert_eq!(not_exclusive(&own, "cpuset.cpus", "0-7").as_deref(), Some("0,3,4,5,7"));
         assert_eq!(not_exclusive(&own, "cpuset.cpus", "1"), None, "nothing is left");
-        std::fs::remove_dir_all(&above).unwrap();
     }
 }

@@ -2,52 +2,45 @@
 //! `tests/limits.rs`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
+
+use tempfile::TempDir;
 
 use super::*;
 use crate::{Cgroup, Directory, Disabled, Legacy, Resources, Unified};
 
 /// A directory with empty files, which is gone when the test is over.
-struct Tree(PathBuf);
+struct Tree(TempDir);
 
 impl Tree {
     fn new(files: &[&str]) -> Self {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let tree = Self(std::env::temp_dir().join(format!(
-            "cloison-limits-{}-{number}",
-            std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()
-        )));
-        fs::create_dir(&tree.0).unwrap();
+        let tree = Self(TempDir::new().unwrap());
         for file in files {
             tree.write(file, "");
         }
         tree
     }
 
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     fn write(&self, file: &str, text: &str) {
-        fs::write(self.0.join(file), text).unwrap();
+        fs::write(self.path().join(file), text).unwrap();
     }
 
     fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.0.join(file)).unwrap()
+        fs::read_to_string(self.path().join(file)).unwrap()
     }
 
     /// A v1 cgroup whose controllers share the directory.
     fn legacy(&self, controllers: &[&str]) -> Legacy {
         let controllers = controllers.iter().map(|name| (*name).to_owned()).collect();
-        Legacy { directories: vec![Directory { controllers, path: self.0.clone() }], unified: None }
+        Legacy { directories: vec![Directory { controllers, path: self.path().to_owned() }], unified: None }
     }
 
     fn unified(&self) -> Unified {
-        Unified { mount: self.0.clone(), directory: self.0.clone() }
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
+        Unified { mount: self.path().to_owned(), directory: self.path().to_owned() }
     }
 }
 
@@ -322,20 +315,20 @@ fn an_error_names_the_field_the_file_and_the_controller() {
         refusal(pids, &tree.unified()),
         format!("{lacks}the kernel does not have it in this hierarchy")
     );
-    let below = Unified { mount: tree.0.clone(), directory: tree.0.join("below") };
+    let below = Unified { mount: tree.path().to_owned(), directory: tree.path().join("below") };
     fs::create_dir(&below.directory).unwrap();
     tree.write("cgroup.controllers", "cpu pids\n");
     assert_eq!(refusal(pids, &below), format!("{lacks}the cgroups above do not hand it down"));
     tree.write("below/cgroup.type", "threaded\n");
     assert_eq!(refusal(pids, &below), format!("{lacks}a threaded cgroup cannot have it"));
-    let gone = Unified { mount: tree.0.clone(), directory: tree.0.join("gone") };
+    let gone = Unified { mount: tree.path().to_owned(), directory: tree.path().join("gone") };
     assert!(refusal(pids, &gone).ends_with("/gone is gone: somebody else has removed it"));
-    fs::create_dir(tree.0.join("below/pids.max")).unwrap();
+    fs::create_dir(tree.path().join("below/pids.max")).unwrap();
     assert_eq!(
         refusal(pids, &below),
         format!(
             "/linux/resources/pids/limit: cannot write \"5\" to {} (pids controller): {}",
-            tree.0.join("below/pids.max").display(),
+            tree.path().join("below/pids.max").display(),
             Errno::ISDIR
         )
     );

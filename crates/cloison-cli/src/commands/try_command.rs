@@ -377,6 +377,8 @@ impl Mount {
 mod tests {
     use std::os::unix::ffi::OsStringExt;
 
+    use tempfile::TempDir;
+
     use super::*;
 
     fn spec(words: &[&str]) -> Spec {
@@ -399,14 +401,12 @@ mod tests {
 
     #[test]
     fn what_was_found_is_copied_and_not_what_takes_its_name() {
-        let dir = env::temp_dir()
-            .join(format!("cloison-try-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
-        fs::create_dir(&dir).unwrap();
-        let place = |name| dir.join(name);
+        let dir = TempDir::new().unwrap();
+        let place = |name| dir.path().join(name);
         fs::write(place("secret"), "secret").unwrap();
         fs::write(place("file"), "small").unwrap();
         std::os::unix::fs::symlink("secret", place("link")).unwrap();
-        let lower = open_directory(&dir).unwrap();
+        let lower = open_directory(dir.path()).unwrap();
         let (file, link) =
             (Found::at(&lower, Path::new("file")).unwrap(), Found::at(&lower, Path::new("link")).unwrap());
         for name in ["file", "link"] {
@@ -424,7 +424,6 @@ mod tests {
         fs::File::options().write(true).open(place("large")).unwrap().set_len(2 * LARGEST_COPY).unwrap();
         large.copy_file(&place("part")).unwrap();
         assert_eq!(fs::metadata(place("part")).unwrap().len(), LARGEST_COPY);
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

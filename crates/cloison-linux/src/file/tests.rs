@@ -1,55 +1,29 @@
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+
+use tempfile::TempDir;
 
 use super::*;
 
-/// A directory that is gone after the test.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str) -> Self {
-        // Tests are threads of one process, or processes of PID namespaces of their own that have one directory for temporary files.
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let nanos = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let name = format!("cloison-linux-{name}-{}-{number}-{nanos}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub(crate) fn dir(&self) -> OwnedFd {
-        open(&self.0, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn opened(directory: &TempDir) -> OwnedFd {
+    open(directory.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap()
 }
 
 #[test]
 fn absolute_link_is_resolved_inside_the_root() {
-    let scratch = Scratch::new("absolute-link");
+    let scratch = TempDir::new().unwrap();
     fs::create_dir(scratch.path().join("etc")).unwrap();
     fs::write(scratch.path().join("etc/hostname"), "inside").unwrap();
     symlink("/etc/hostname", scratch.path().join("link")).unwrap();
-    let root = scratch.dir();
+    let root = opened(&scratch);
     let file = open_in_root(root.as_fd(), Path::new("/link"), OFlags::RDONLY, Mode::empty()).unwrap();
     assert_eq!(read_to_end(file.as_fd(), 100).unwrap(), b"inside");
 }
 
 #[test]
 fn dots_do_not_climb_out_of_the_root() {
-    let scratch = Scratch::new("dots");
-    let root = scratch.dir();
+    let scratch = TempDir::new().unwrap();
+    let root = opened(&scratch);
     let path = Path::new("../../../../../etc/passwd");
     let error = open_in_root(root.as_fd(), path, OFlags::RDONLY, Mode::empty()).unwrap_err();
     assert_eq!(error, Errno::NOENT);
@@ -65,9 +39,9 @@ fn magic_link_is_refused() {
 
 #[test]
 fn link_and_other_mount_are_refused_beneath() {
-    let scratch = Scratch::new("beneath");
+    let scratch = TempDir::new().unwrap();
     symlink("etc", scratch.path().join("link")).unwrap();
-    let dir = scratch.dir();
+    let dir = opened(&scratch);
     let open_it = |dir: BorrowedFd<'_>, path| open_beneath(dir, Path::new(path), OFlags::PATH, Mode::empty());
     assert_eq!(open_it(dir.as_fd(), "link").unwrap_err(), Errno::LOOP);
     assert_eq!(open_it(dir.as_fd(), "..").unwrap_err(), Errno::XDEV);
@@ -77,10 +51,10 @@ fn link_and_other_mount_are_refused_beneath() {
 
 #[test]
 fn a_link_on_the_way_or_at_the_end_is_refused_without_links() {
-    let scratch = Scratch::new("without-links");
+    let scratch = TempDir::new().unwrap();
     fs::create_dir_all(scratch.path().join("etc/inner")).unwrap();
     symlink("etc", scratch.path().join("link")).unwrap();
-    let dir = scratch.dir();
+    let dir = opened(&scratch);
     let open_it = |path| open_without_links(dir.as_fd(), Path::new(path), OFlags::PATH, Mode::empty());
     for path in ["/", "/etc/inner", "/etc/../../etc"] {
         open_it(path).unwrap();
@@ -103,9 +77,9 @@ fn every_descriptor_is_close_on_exec() {
 
 #[test]
 fn mode_of_a_path_descriptor_is_changed() {
-    let scratch = Scratch::new("fchmod");
+    let scratch = TempDir::new().unwrap();
     fs::write(scratch.path().join("file"), "").unwrap();
-    let dir = scratch.dir();
+    let dir = opened(&scratch);
     let file = open_in_root(dir.as_fd(), Path::new("file"), OFlags::PATH, Mode::empty()).unwrap();
     fchmod(file.as_fd(), Mode::from_raw_mode(0o751)).unwrap();
     assert_eq!(rustix::fs::fstat(&file).unwrap().st_mode & 0o7777, 0o751);
@@ -113,9 +87,9 @@ fn mode_of_a_path_descriptor_is_changed() {
 
 #[test]
 fn link_behind_a_descriptor_is_read() {
-    let scratch = Scratch::new("readlink");
+    let scratch = TempDir::new().unwrap();
     symlink("some/where", scratch.path().join("link")).unwrap();
-    let dir = scratch.dir();
+    let dir = opened(&scratch);
     let flags = OFlags::PATH | OFlags::NOFOLLOW;
     let link = open_in_root(dir.as_fd(), Path::new("link"), flags, Mode::empty()).unwrap();
     assert_eq!(readlinkat(link.as_fd(), Path::new("")).unwrap(), Path::new("some/where"));
@@ -123,7 +97,7 @@ fn link_behind_a_descriptor_is_read() {
 
 #[test]
 fn file_over_the_limit_is_not_read() {
-    let scratch = Scratch::new("limit");
+    let scratch = TempDir::new().unwrap();
     let path = scratch.path().join("file");
     fs::write(&path, vec![b'x'; 20_000]).unwrap();
     let read = |limit| read_to_end(open(&path, OFlags::RDONLY, Mode::empty()).unwrap().as_fd(), limit);
@@ -134,7 +108,7 @@ fn file_over_the_limit_is_not_read() {
 
 #[test]
 fn directory_is_listed_without_dots() {
-    let scratch = Scratch::new("list");
+    let scratch = TempDir::new().unwrap();
     for name in 0..600 {
         fs::write(scratch.path().join(format!("a-rather-long-name-to-fill-the-buffer-{name}")), "").unwrap();
     }

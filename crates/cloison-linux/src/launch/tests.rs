@@ -10,11 +10,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::process::Pid;
+use tempfile::TempDir;
 
 use super::*;
 use crate::capability::Capability;
 use crate::file;
-use crate::file::tests::Scratch;
 use crate::namespace::NamespaceFlags;
 use crate::process::{CloneRequest, Ending, Fork, clone3, send_signal, wait_pidfd};
 
@@ -155,7 +155,7 @@ fn candidate_after_missing_and_forbidden_ones_is_executed() {
 
 #[test]
 fn broken_program_ends_the_search() {
-    let scratch = Scratch::new("broken-program");
+    let scratch = TempDir::new().unwrap();
     let broken = scratch.path().join("broken");
     fs::write(&broken, "neither a script nor a program").unwrap();
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
@@ -290,7 +290,7 @@ fn script_that_asks_for_the_runtime_gets_the_pad() {
     if !can_switch() {
         return;
     }
-    let scratch = Scratch::new("exe-script");
+    let scratch = TempDir::new().unwrap();
     let script = scratch.path().join("script");
     fs::write(&script, "#!/proc/self/exe\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();

@@ -116,12 +116,13 @@ impl<T> Doing<T> for Result<T, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
-    use crate::state::testing::TempDir;
 
     #[test]
     fn the_first_errors_of_a_log_are_told_without_their_places() {
-        let scratch = TempDir::new();
+        let scratch = TempDir::new().unwrap();
         let log = scratch.path().join("dump.log");
         let text = "(00.001) Version: 3.17\n(00.002)      1: Error (criu/tty.c:12): tty: Found dangling tty\n\
                     (00.003) Warn  (x.c:1): no\n(00.004) Error (criu/cr-dump.c:1): Dumping FAILED.\n";

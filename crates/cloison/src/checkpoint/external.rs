@@ -213,11 +213,12 @@ pub(crate) fn saved_pipes(images: &Path) -> Result<Vec<Inherited>, Error> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::id::ContainerId;
     use crate::plan::{HostFacts, Options};
     use crate::spec;
-    use crate::state::testing::TempDir;
 
     pub(crate) fn plan(mounts: &str) -> Plan {
         let mut spec = spec::example(false);
@@ -263,7 +264,7 @@ pub(crate) mod tests {
 
     #[test]
     fn pipes_are_replaced_by_the_stream_of_their_number() {
-        let scratch = TempDir::new();
+        let scratch = TempDir::new().unwrap();
         let names = ["/dev/null", "pipe:[7]", "pipe:[8]"].map(str::to_owned);
         save_streams(scratch.path(), &names).unwrap();
         let pipes: Vec<_> =

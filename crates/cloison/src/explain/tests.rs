@@ -1,7 +1,8 @@
 //! Profiles in words.
 
+use tempfile::TempDir;
+
 use super::*;
-use crate::state::testing::TempDir;
 
 const PROFILE: &str = r#"{
     "defaultAction": "SCMP_ACT_ERRNO",
@@ -17,7 +18,7 @@ const PROFILE: &str = r#"{
 }"#;
 
 fn explained(profile: &str, call: Option<&str>) -> Result<String, String> {
-    let scratch = TempDir::new();
+    let scratch = TempDir::new().unwrap();
     let path = scratch.path().join("profile.json");
     std::fs::write(&path, profile).unwrap();
     explain_file(&path, call).map_err(|error| error.to_string())

@@ -121,12 +121,13 @@ pub(super) fn connect(path: &Path) -> Result<OwnedFd, Unreachable> {
 mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener};
 
+    use tempfile::TempDir;
+
     use super::*;
-    use crate::state::testing::TempDir;
 
     #[test]
     fn each_reason_why_a_socket_is_not_reached_is_told_apart() {
-        let scratch = TempDir::new();
+        let scratch = TempDir::new().unwrap();
         let at = |name: &str| scratch.path().join(name);
         assert_eq!(connect(&at("missing")).unwrap_err(), Unreachable::Missing(Errno::NOENT));
         std::fs::write(at("file"), "").unwrap();

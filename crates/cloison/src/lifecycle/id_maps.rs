@@ -102,19 +102,19 @@ fn find(program: &str, path: Option<OsString>) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     #[test]
     fn the_programs_are_found_in_path_by_absolute_directories_only() {
-        let directory = std::env::temp_dir()
-            .join(format!("cloison-id-maps-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
-        std::fs::create_dir(&directory).unwrap();
-        std::fs::write(directory.join("newfoomap"), "").unwrap();
+        let directory = TempDir::new().unwrap();
+        let program = directory.path().join("newfoomap");
+        std::fs::write(&program, "").unwrap();
         let path = |text: String| Some(OsString::from(text));
-        let found = find("newfoomap", path(format!("/nowhere:.:{}", directory.display())));
-        assert_eq!(found, Some(directory.join("newfoomap")));
+        let found = find("newfoomap", path(format!("/nowhere:.:{}", directory.path().display())));
+        assert_eq!(found, Some(program));
         assert_eq!(find("newfoomap", path("/nowhere".to_owned())), None);
         assert_eq!(find("true", None), Some(PathBuf::from("/usr/bin/true")));
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -226,13 +226,15 @@ impl NewShares {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
     use crate::lifecycle::testing::Machine;
-    use crate::state::testing::{TempDir, a_state};
+    use crate::state::testing::a_state;
 
     /// A directory that looks like the file system, with the files of the class of a container `c1` as the kernel makes them.
     fn shares(with: &str) -> TempDir {
-        let directory = TempDir::new();
+        let directory = TempDir::new().unwrap();
         let put = |path: &str, text: &str| {
             let path = directory.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_state_knows_of_a_class_before_it_is_there_and_forgets_what_could_not_be_made() {
-        let directory = TempDir::new();
+        let directory = TempDir::new().unwrap();
         let machine = Machine::new();
         let mut state = a_state("c1");
         let container = machine.keep(&state);
@@ -266,7 +268,7 @@ mod tests {
 
     /// The processes that there are: one with two threads.
     fn processes() -> TempDir {
-        let directory = TempDir::new();
+        let directory = TempDir::new().unwrap();
         for thread in ["42", "43"] {
             fs::create_dir_all(directory.path().join("42/task").join(thread)).unwrap();
         }
@@ -292,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_class_that_was_made_for_new_shares_goes_when_they_are_not_given() {
-        let (directory, proc) = (TempDir::new(), processes());
+        let (directory, proc) = (TempDir::new().unwrap(), processes());
         fs::create_dir_all(directory.path().join("info/L3")).unwrap();
         let machine = Machine::new();
         let mut state = a_state("c1");

@@ -1,7 +1,9 @@
 //! What the tests of the verbs share.
 
+use tempfile::TempDir;
+
 use super::{CgroupDriver, Runtime};
-use crate::state::testing::{TempDir, id};
+use crate::state::testing::id;
 use crate::state::{Container, State, Store};
 
 /// A machine with an empty root directory.
@@ -13,7 +15,7 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new() -> Self {
-        let root = TempDir::new();
+        let root = TempDir::new().unwrap();
         let runtime = Runtime { root: root.path().into(), cgroup: CgroupDriver::Disabled };
         Self { runtime, _root: root }
     }

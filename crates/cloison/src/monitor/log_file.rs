@@ -222,8 +222,9 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
 mod tests {
     use std::fs;
 
+    use tempfile::TempDir;
+
     use super::*;
-    use crate::state::testing::TempDir;
 
     fn log(dir: &TempDir, driver: LogDriver, max_size: u64) -> LogFile {
         LogFile::open(&dir.path().join("log"), driver, max_size).unwrap()
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn lines_are_kept_one_by_one_with_time_and_stream() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let mut log = log(&dir, LogDriver::File, 1 << 20);
         log.keep(Stream::Output, b"one\ntwo\nthr");
         log.keep(Stream::Error, b"bad\n");
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_log_that_has_grown_is_put_aside_and_no_byte_is_lost_in_between() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let mut log = log(&dir, LogDriver::File, 200);
         for number in 0..7 {
             log.keep(Stream::Output, format!("line {number}\n").as_bytes());
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_character_in_two_pieces_is_one_in_json() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let mut log = log(&dir, LogDriver::Json, 1 << 20);
         log.keep(Stream::Output, b"caf\xc3");
         log.keep(Stream::Output, b"\xa9\n\xe4");
@@ -278,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_would_hold_the_monitor_is_no_log() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("log");
         rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let refused = |path: &Path| LogFile::open(path, LogDriver::File, 100).unwrap_err().to_string();
@@ -291,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_empty_log_of_a_container_that_did_not_come_to_be_is_taken_away() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         log(&dir, LogDriver::File, 100).forget();
         assert!(!dir.path().join("log").exists());
         let mut kept = log(&dir, LogDriver::File, 100);

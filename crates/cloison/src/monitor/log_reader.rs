@@ -165,10 +165,11 @@ fn same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::super::log_file::LogFile;
     use super::super::protocol::Stream;
     use super::*;
-    use crate::state::testing::TempDir;
 
     fn rest(reader: &mut LogReader) -> Vec<String> {
         let mut texts = Vec::new();
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_across_files_that_are_put_aside() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("log");
         for driver in [LogDriver::File, LogDriver::Json] {
             let mut log = LogFile::open(&path, driver, 250).unwrap();
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_being_put_aside_is_read_and_goes_on_in_the_next() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("log");
         let mut log = LogFile::open(&path, LogDriver::File, 1000).unwrap();
         log.keep(Stream::Output, b"before\n");
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn half_a_line_is_none_until_the_rest_has_come() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("log");
         let time = "2026-11-25T12:00:00.000000001Z";
         std::fs::write(&path, format!("nonsense\n{time} stdout F one\n{time} std")).unwrap();
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn changes_are_heard_of() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("log");
         let mut log = LogFile::open(&path, LogDriver::File, 100).unwrap();
         let mut reader = LogReader::open(&path, LogDriver::File).unwrap();

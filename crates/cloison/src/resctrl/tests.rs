@@ -1,9 +1,9 @@
 //! A directory that looks like a resctrl file system; the files that the kernel makes in new directories are made by the tests.
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::*;
-use crate::state::testing::TempDir;
 
 struct Machine {
     directory: TempDir,
@@ -12,7 +12,7 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        let directory = TempDir::new();
+        let directory = TempDir::new().unwrap();
         let machine = Self { resctrl: Resctrl::at(directory.path()), directory };
         for (path, text) in [
             ("info/last_cmd_status", "ok\n"),

@@ -126,12 +126,13 @@ fn write_new(dir: BorrowedFd<'_>, name: &str, mut bytes: &[u8]) -> Result<()> {
 mod tests {
     use std::fs::{self, File};
 
+    use tempfile::TempDir;
+
     use super::*;
-    use crate::state::testing::TempDir;
 
     #[test]
     fn a_file_is_replaced_whole_and_leaves_no_temporary_name() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let fd = File::open(dir.path()).unwrap();
         for bytes in [vec![b'a'; 100_000], Vec::new(), vec![b'b'; 4096], b"short".to_vec()] {
             replace(fd.as_fd(), "file", &bytes).unwrap();
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_pipe_or_an_endless_file_in_place_of_a_file_keeps_nobody() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let fd = File::open(dir.path()).unwrap();
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::mknodat(&fd, "pipe", FileType::Fifo, mode, 0).unwrap();
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_an_interrupted_write_left_is_taken_over() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let fd = File::open(dir.path()).unwrap();
         fs::write(dir.path().join("file.new"), "much longer than what comes now").unwrap();
         replace(fd.as_fd(), "file", b"now").unwrap();
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let fd = File::open(dir.path()).unwrap();
         fs::create_dir(dir.path().join("file")).unwrap(); // a file cannot be renamed over a directory
         assert_eq!(replace(fd.as_fd(), "file", b"x"), Err(Errno::ISDIR));
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_tree_is_removed_but_not_what_its_symbolic_links_lead_to() {
-        let (dir, other) = (TempDir::new(), TempDir::new());
+        let (dir, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         fs::write(other.path().join("kept"), "").unwrap();
         fs::create_dir_all(dir.path().join("a/b/c")).unwrap();
         fs::write(dir.path().join("a/b/file"), "").unwrap();
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_tree_that_is_too_deep_is_refused() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         fs::create_dir_all(dir.path().join("a/b/c")).unwrap();
         assert_eq!(remove_entries(File::open(dir.path()).unwrap().as_fd(), None, 2), Err(Errno::LOOP));
     }

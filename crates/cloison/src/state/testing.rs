@@ -2,44 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
 
 use rustix::process::Pid;
 
 use super::{Init, LAYOUT, LaterHooks, State};
 use crate::id::ContainerId;
-
-/// A new directory that is removed with all that is in it.
-#[derive(Debug)]
-pub(crate) struct TempDir(PathBuf);
-
-impl TempDir {
-    pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Other tests may have the same process id, in a PID namespace of their own.
-        let nanos = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let name = format!("cloison-test-{}-{number}-{nanos}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            log::debug!("{} stays behind: {error}", self.0.display());
-        }
-    }
-}
 
 /// A process that stands for a container's first one; killed and waited for at the end.
 #[derive(Debug)]

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use tempfile::TempDir;
 
-use super::testing::{Sleeper, TempDir, a_state, id, remains_of_dead_commands};
+use super::testing::{Sleeper, a_state, id, remains_of_dead_commands};
 use super::*;
 
 /// How long a thread may wait for its turn on a busy machine.
@@ -22,7 +23,7 @@ fn store(dir: &TempDir) -> Store {
 
 #[test]
 fn root_is_made_for_its_owner_alone_with_all_that_leads_to_it() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let root = dir.path().join("a/b");
     assert!(matches!(Store::at(&root), Err(Error::NoRoot { .. })));
     Store::make(&root).unwrap();
@@ -34,7 +35,7 @@ fn root_is_made_for_its_owner_alone_with_all_that_leads_to_it() {
 
 #[test]
 fn of_32_creators_of_one_id_exactly_one_wins() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     for round in 0..20 {
         let name = id(&format!("c{round}"));
         let barrier = Barrier::new(32);
@@ -69,7 +70,7 @@ fn of_32_creators_of_one_id_exactly_one_wins() {
 
 #[test]
 fn creators_and_deleters_of_one_id_never_meet_in_one_directory() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let name = id("c1");
     let created = AtomicUsize::new(0);
     let create = |store: &Store| match store.create(&name) {
@@ -102,7 +103,7 @@ fn creators_and_deleters_of_one_id_never_meet_in_one_directory() {
 
 #[test]
 fn an_id_that_is_taken_is_refused_in_the_words_that_engines_know() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let held = store(&dir).create(&id("c1")).unwrap();
     let error = store(&dir).create(&id("c1")).unwrap_err();
     assert!(error.to_string().starts_with("container with given ID already exists"), "{error}");
@@ -111,7 +112,7 @@ fn an_id_that_is_taken_is_refused_in_the_words_that_engines_know() {
 
 #[test]
 fn an_unknown_id_does_not_exist_in_the_words_that_engines_know() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     for name in ["c1".to_owned(), "x".repeat(1024)] {
         let error = store(&dir).open(&id(&name)).unwrap_err();
         assert!(error.to_string().starts_with("container does not exist"), "{error}");
@@ -121,7 +122,7 @@ fn an_unknown_id_does_not_exist_in_the_words_that_engines_know() {
 
 #[test]
 fn a_symbolic_link_is_no_container() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     drop(store(&dir).create(&id("c1")).unwrap());
     symlink("c1", dir.path().join("c2")).unwrap();
     for result in [store(&dir).open(&id("c2")).map(drop), store(&dir).open_unlocked(&id("c2")).map(drop)] {
@@ -133,7 +134,7 @@ fn a_symbolic_link_is_no_container() {
 
 #[test]
 fn a_directory_is_open_to_its_owner_and_passable_for_all() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mask);
@@ -144,7 +145,7 @@ fn a_directory_is_open_to_its_owner_and_passable_for_all() {
 
 #[test]
 fn a_second_command_waits_for_the_first_and_a_reader_does_not() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     container.save(&a_state("c1")).unwrap();
     assert!(store(&dir).try_open(&id("c1")).unwrap().is_none());
@@ -155,7 +156,7 @@ fn a_second_command_waits_for_the_first_and_a_reader_does_not() {
 
 #[test]
 fn a_forked_process_does_not_keep_the_lock() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     let inherited = container.as_fd().try_clone_to_owned().unwrap(); // the same open file description, as after clone3
     drop(container);
@@ -165,7 +166,7 @@ fn a_forked_process_does_not_keep_the_lock() {
 
 #[test]
 fn a_forked_process_leaves_the_lock_to_its_parent_and_does_not_outlast_it() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     // The same open file description, as a child has it after clone3.
     let dir_of_child = container.as_fd().try_clone_to_owned().unwrap();
@@ -179,7 +180,7 @@ fn a_forked_process_leaves_the_lock_to_its_parent_and_does_not_outlast_it() {
 
 #[test]
 fn who_waited_for_a_directory_that_was_removed_finds_no_container() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| store(&dir).open(&id("c1")).map(drop));
@@ -190,7 +191,7 @@ fn who_waited_for_a_directory_that_was_removed_finds_no_container() {
 
 #[test]
 fn a_container_under_creation_is_creating_until_its_creator_dies() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     let view = store(&dir).open_unlocked(&id("c1")).unwrap();
     assert!(matches!(view.load(), Err(Error::InTransit { .. })));
@@ -204,7 +205,7 @@ fn a_container_under_creation_is_creating_until_its_creator_dies() {
 
 #[test]
 fn a_container_is_created_until_the_mark_is_closed_and_stopped_when_its_process_ends() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     let mark = container.mark_created().unwrap();
     let mut process = Sleeper::new();
@@ -222,7 +223,7 @@ fn a_container_is_created_until_the_mark_is_closed_and_stopped_when_its_process_
 
 #[test]
 fn a_process_that_got_the_id_of_the_first_one_is_not_taken_for_it() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     let process = Sleeper::new();
     let before = Init { start_time: process.init().start_time - 1, ..process.init() };
@@ -232,7 +233,7 @@ fn a_process_that_got_the_id_of_the_first_one_is_not_taken_for_it() {
 
 #[test]
 fn the_start_socket_is_reached_however_long_the_root_is() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let root = dir.path().join("x".repeat(120));
     let container = Store::make(&root).unwrap().create(&id("c1")).unwrap();
     let _listener = container.listen_start().unwrap();
@@ -241,7 +242,7 @@ fn the_start_socket_is_reached_however_long_the_root_is() {
 
 #[test]
 fn the_configuration_is_kept_byte_for_byte() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     container.save_config(&bytes).unwrap();
@@ -250,7 +251,7 @@ fn the_configuration_is_kept_byte_for_byte() {
 
 #[test]
 fn whatever_a_dead_command_left_can_be_told_and_removed_and_used_again() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     for remains in remains_of_dead_commands() {
         let path = dir.path().join("c1");
         remains.put(&path);
@@ -274,7 +275,7 @@ fn whatever_a_dead_command_left_can_be_told_and_removed_and_used_again() {
 
 #[test]
 fn a_removal_takes_what_it_does_not_know_and_leaves_the_state_for_last() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let container = store(&dir).create(&id("c1")).unwrap();
     container.save(&a_state("c1")).unwrap();
     let mut deep = container.path();
@@ -292,7 +293,7 @@ fn a_removal_takes_what_it_does_not_know_and_leaves_the_state_for_last() {
 
 #[test]
 fn readers_beside_writers_and_removers_find_a_whole_state_or_none() {
-    let dir = TempDir::new();
+    let dir = TempDir::new().unwrap();
     let finished = AtomicBool::new(false);
     let found = AtomicUsize::new(0);
     thread::scope(|scope| {

@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use tempfile::TempPath;
 
 use super::address::{Address, Socket};
 use super::message::FIXED;
@@ -24,14 +25,14 @@ pub(crate) const LONG: Deadlines =
 
 /// Gives what the caller's file descriptors do not last longer than.
 pub(crate) struct FakeBus<T> {
-    pub(crate) path: PathBuf,
+    pub(crate) path: TempPath,
     thread: JoinHandle<T>,
 }
 
 impl<T: Send + 'static> FakeBus<T> {
     /// Has `serve` talk to whoever connects first.
     pub(crate) fn new(serve: impl FnOnce(Peer) -> T + Send + 'static) -> Self {
-        let (path, listener) = listen();
+        let (listener, path) = listen();
         let thread = std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             serve(Peer(stream))
@@ -48,18 +49,13 @@ impl<T: Send + 'static> FakeBus<T> {
     }
 
     pub(crate) fn join(self) -> T {
-        let _ = std::fs::remove_file(&self.path);
         self.thread.join().unwrap()
     }
 }
 
-/// A socket that nobody else has.
-pub(crate) fn listen() -> (PathBuf, UnixListener) {
-    let number = rustix::thread::gettid().as_raw_nonzero();
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-    let path = std::env::temp_dir().join(format!("cloison-bus-{}-{number}-{nanos}", std::process::id()));
-    let listener = UnixListener::bind(&path).unwrap();
-    (path, listener)
+/// A socket that nobody else has, which goes away with its path.
+pub(crate) fn listen() -> (UnixListener, TempPath) {
+    tempfile::Builder::new().make(|path| UnixListener::bind(path)).unwrap().into_parts()
 }
 
 pub(crate) fn connect(path: &std::path::Path, direct: bool, deadlines: Deadlines) -> Result<Bus, BusError> {

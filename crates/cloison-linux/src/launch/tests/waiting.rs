@@ -13,7 +13,7 @@ const START: u8 = b's';
 /// A child that waits, and who it talks to.
 struct Waiting {
     child: Launched,
-    scratch: Scratch,
+    scratch: TempDir,
     /// Kept open by the child, and watched by the test.
     kept: OwnedFd,
 }
@@ -21,7 +21,7 @@ struct Waiting {
 impl Waiting {
     /// Forks a child; it has not yet been told to go on.
     fn new(pad: Option<OwnedFd>, steps: Vec<LaunchStep>, program: &str, args: &[&str]) -> Self {
-        let scratch = Scratch::new("waiting");
+        let scratch = TempDir::new().unwrap();
         let directory = fs::File::open(scratch.path()).unwrap();
         let listener = socket::listen_at(directory.as_fd(), "start").unwrap();
         let (output, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
@@ -292,7 +292,7 @@ fn waiting_process_has_only_the_descriptors_that_it_needs() {
 
 #[test]
 fn nobody_can_be_told_of_a_wait_without_a_report() {
-    let scratch = Scratch::new("no-report");
+    let scratch = TempDir::new().unwrap();
     let directory = fs::File::open(scratch.path()).unwrap();
     let listener = socket::listen_at(directory.as_fd(), "start").unwrap();
     let program = LaunchProgram { candidates: strings(&[SHELL]) };

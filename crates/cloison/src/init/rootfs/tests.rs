@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 
 use cloison_linux::Linux;
+use tempfile::TempDir;
 
 use super::*;
-use crate::state::testing::TempDir;
 
 mod copying;
 mod devices;
@@ -17,7 +17,7 @@ mod resolving;
 
 /// A root file system in a directory of the machine's.
 fn image() -> (TempDir, Root<'static>) {
-    let directory = TempDir::new();
+    let directory = TempDir::new().unwrap();
     let mut root = Root::new(&Linux, fs::File::open(directory.path()).unwrap().into());
     root.keep_descriptors().unwrap();
     (directory, root)

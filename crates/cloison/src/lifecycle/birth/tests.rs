@@ -5,13 +5,14 @@ use std::fs;
 use cloison_cgroup::Unified;
 use cloison_linux::fake::Fake;
 use cloison_linux::namespace::NamespaceFlags;
+use tempfile::TempDir;
 
 use super::*;
 use crate::lifecycle::testing::Machine;
 use crate::plan::action::Action;
 use crate::plan::{HostFacts, Options};
 use crate::spec::{self, IdMapping as Row, Namespace, NamespaceType, example};
-use crate::state::testing::{Sleeper, TempDir, a_state, id};
+use crate::state::testing::{Sleeper, a_state, id};
 
 fn options() -> Options {
     Options {
@@ -115,7 +116,7 @@ fn what_cannot_be_ended_keeps_its_state_for_delete() {
 
 /// A directory that looks like a v2 cgroup in which a process lives.
 fn somebody_elses(process: &Sleeper) -> TempDir {
-    let directory = TempDir::new();
+    let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("cgroup.procs"), format!("{}\n", process.init().pid)).unwrap();
     fs::write(directory.path().join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
     fs::write(directory.path().join("cgroup.freeze"), "0\n").unwrap();

@@ -2,36 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use tempfile::TempDir;
 
 use crate::spec::{SIZE_LIMIT, Spec, SpecError};
 
 const LEAST: &str =
     r#"{"ociVersion": "1.3.0", "process": {"args": ["sh"], "cwd": "/"}, "root": {"path": "rootfs"}}"#;
-
-/// A directory that is gone after the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir()
-            .join(format!("cloison-spec-{}-{name}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 #[track_caller]
 fn message(text: &str) -> String {
@@ -48,16 +27,16 @@ fn problems(text: &str) -> Vec<String> {
 
 #[test]
 fn a_file_is_read() {
-    let scratch = Scratch::new("file");
-    let path = scratch.path("config.json");
+    let scratch = TempDir::new().unwrap();
+    let path = scratch.path().join("config.json");
     fs::write(&path, LEAST).unwrap();
     assert_eq!(Spec::load(&path).unwrap(), Spec::from_slice(LEAST.as_bytes()).unwrap());
 }
 
 #[test]
 fn a_missing_file_is_named_with_its_errno() {
-    let scratch = Scratch::new("missing");
-    let path = scratch.path("config.json");
+    let scratch = TempDir::new().unwrap();
+    let path = scratch.path().join("config.json");
     let error = Spec::load(&path).unwrap_err();
     assert_eq!(error.to_string(), format!("JSON specification file {} not found", path.display()));
     let SpecError::NotFound { source, .. } = error else { panic!("{error:?}") };
@@ -66,8 +45,8 @@ fn a_missing_file_is_named_with_its_errno() {
 
 #[test]
 fn a_file_that_cannot_be_opened_is_named_with_its_errno() {
-    let scratch = Scratch::new("loop");
-    let path = scratch.path("config.json");
+    let scratch = TempDir::new().unwrap();
+    let path = scratch.path().join("config.json");
     std::os::unix::fs::symlink("config.json", &path).unwrap();
     let error = Spec::load(&path).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot read {}", path.display()));
@@ -78,12 +57,12 @@ fn a_file_that_cannot_be_opened_is_named_with_its_errno() {
 
 #[test]
 fn a_fifo_a_directory_and_a_device_are_refused_without_waiting() {
-    let scratch = Scratch::new("kinds");
-    let fifo = scratch.path("fifo");
+    let scratch = TempDir::new().unwrap();
+    let fifo = scratch.path().join("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     for (path, kind) in [
         (fifo.as_path(), "a FIFO"),
-        (&scratch.0, "a directory"),
+        (scratch.path(), "a directory"),
         (Path::new("/dev/zero"), "a character device"),
     ] {
         let message = Spec::load(path).unwrap_err().to_string();
@@ -93,8 +72,8 @@ fn a_fifo_a_directory_and_a_device_are_refused_without_waiting() {
 
 #[test]
 fn a_file_above_the_limit_is_refused_by_its_size() {
-    let scratch = Scratch::new("large");
-    let path = scratch.path("config.json");
+    let scratch = TempDir::new().unwrap();
+    let path = scratch.path().join("config.json");
     fs::File::create(&path).unwrap().set_len(SIZE_LIMIT + 1).unwrap();
     let message = Spec::load(&path).unwrap_err().to_string();
     assert_eq!(message, format!("{} holds 16777217 bytes, at most 16777216 are read", path.display()));

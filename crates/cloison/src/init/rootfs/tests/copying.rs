@@ -27,7 +27,7 @@ fn a_copy_has_the_files_with_their_kinds_modes_and_owners() {
     }
     let _socket = std::os::unix::net::UnixListener::bind(from.join("socket")).unwrap();
 
-    let copy = TempDir::new();
+    let copy = TempDir::new().unwrap();
     let to = fs::File::open(copy.path()).unwrap();
     copy_up::copy_up(&Linux, &image.1, Path::new("/etc"), to.as_fd()).unwrap();
     for (path, mode) in modes.iter().filter(|(path, _)| !path.is_empty()) {
@@ -49,7 +49,7 @@ fn directories_that_are_too_deep_are_an_error() {
         path.push("d");
     }
     fs::create_dir_all(&path).unwrap();
-    let copy = TempDir::new();
+    let copy = TempDir::new().unwrap();
     let to = fs::File::open(copy.path()).unwrap();
     let error = copy_up::copy_up(&Linux, &image.1, Path::new("/etc"), to.as_fd()).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::LOOP));

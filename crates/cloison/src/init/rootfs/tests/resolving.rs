@@ -125,7 +125,7 @@ fn a_race_never_leads_out_of_the_image() {
 
     use rustix::fs::{CWD, RenameFlags};
 
-    let outside = TempDir::new();
+    let outside = TempDir::new().unwrap();
     let image = image();
     let (way, link) = (image.0.path().join("way"), image.0.path().join("link"));
     fs::create_dir(&way).unwrap();
