@@ -1,9 +1,11 @@
 //! The table of mounts, `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`).
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
+use rustix::fs::{AtFlags, StatxFlags, statx};
 use rustix::io::Errno;
 
 use crate::Result;
@@ -11,10 +13,13 @@ use crate::Result;
 /// The table of the caller's mount namespace, as far as its root shows it.
 pub const PATH: &str = "/proc/self/mountinfo";
 
+/// `STATX_MNT_ID_UNIQUE`, which rustix does not name.
+const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Its number, which is `STATX_MNT_ID` of statx(2). Another mount may get it when this one is gone.
+    /// Its number, which [`id_of`] tells of a descriptor. Another mount may get it when this one is gone.
     pub id: u64,
     /// The number of the mount on which it lies.
     pub parent: u64,
@@ -35,6 +40,30 @@ pub struct Mount {
 pub fn read() -> Result<Vec<Mount>> {
     let table = std::fs::read(PATH).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(parse(&table).collect())
+}
+
+/// The number of the mount that a descriptor is in, which is [`Mount::id`]: `STATX_MNT_ID` of statx(2) (Linux 5.8). The descriptor's fdinfo has
+/// it, too, but is closed to who is not dumpable.
+///
+/// # Errors
+/// `ENOSYS` where the kernel does not tell; those of statx(2).
+pub fn id_of(fd: BorrowedFd<'_>) -> Result<u64> {
+    told(fd, StatxFlags::MNT_ID)?.ok_or(Errno::NOSYS)
+}
+
+/// The number of the mount that a descriptor is in, which no other mount ever gets: `STATX_MNT_ID_UNIQUE` of statx(2). None before Linux 6.8.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn unique_id_of(fd: BorrowedFd<'_>) -> Result<Option<u64>> {
+    told(fd, MNT_ID_UNIQUE)
+}
+
+/// Which of its numbers a mount has, if the kernel knows them.
+fn told(fd: BorrowedFd<'_>, which: StatxFlags) -> Result<Option<u64>> {
+    let answer = statx(fd, c"", AtFlags::EMPTY_PATH, which)?;
+    let known = StatxFlags::from_bits_retain(answer.stx_mask).contains(which);
+    Ok(known.then_some(answer.stx_mnt_id))
 }
 
 /// The mounts of a table, in its order. A line of another form is none.
@@ -79,6 +108,7 @@ fn octal(digits: [u8; 3]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
     use std::path::Path;
 
     use super::*;
@@ -133,5 +163,24 @@ mod tests {
     fn the_root_is_in_our_own_table() {
         let mounts = read().unwrap();
         assert!(mounts.iter().any(|mount| mount.point == Path::new("/")), "{mounts:?}");
+    }
+
+    #[test]
+    fn a_descriptor_tells_which_row_is_its_own() {
+        let root = std::fs::File::open("/").unwrap();
+        let id = match id_of(root.as_fd()) {
+            Err(Errno::NOSYS) => {
+                eprintln!("skipped: this kernel tells no numbers of mounts (before Linux 5.8)");
+                return;
+            }
+            told => told.unwrap(),
+        };
+        let mounts = read().unwrap();
+        let own = mounts.iter().find(|mount| mount.id == id).map(|mount| mount.point.as_path());
+        assert_eq!(own, Some(Path::new("/")), "{mounts:?}");
+        // Those that are unique begin where the others end, so that nobody takes one for the other.
+        if let Some(unique) = unique_id_of(root.as_fd()).unwrap() {
+            assert!(unique > 0x7fff_ffff, "{unique}");
+        }
     }
 }

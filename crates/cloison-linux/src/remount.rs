@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags};
 
@@ -123,7 +123,7 @@ fn at(fd: BorrowedFd<'_>, call: impl FnOnce(&str) -> Result<()>) -> Result<()> {
 /// All mounts below one, those above before those below them.
 fn below(fd: BorrowedFd<'_>, reach: Reach) -> Result<Vec<OwnedFd>> {
     let table = mountinfo::read()?;
-    let mut known = BTreeSet::from([mount_id(fd)?]);
+    let mut known = BTreeSet::from([mountinfo::id_of(fd)?]);
     let mut found = Vec::new();
     // A mount may stand before its parent in the table, if it was moved.
     loop {
@@ -136,7 +136,7 @@ fn below(fd: BorrowedFd<'_>, reach: Reach) -> Result<Vec<OwnedFd>> {
                     opened => opened?,
                 };
                 // Another one lies on it, or its place has another name by now.
-                if mount_id(mount.as_fd())? != *id {
+                if mountinfo::id_of(mount.as_fd())? != *id {
                     return Err(Errno::BUSY);
                 }
                 found.push(mount);
@@ -146,13 +146,6 @@ fn below(fd: BorrowedFd<'_>, reach: Reach) -> Result<Vec<OwnedFd>> {
             return Ok(found);
         }
     }
-}
-
-/// The id of the mount that a descriptor is in: `STATX_MNT_ID` of statx(2) (Linux 5.8). Its fdinfo is closed to who is not dumpable.
-fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
-    let answer = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
-    let told = StatxFlags::from_bits_retain(answer.stx_mask).contains(StatxFlags::MNT_ID);
-    if told { Ok(answer.stx_mnt_id) } else { Err(Errno::NOSYS) }
 }
 
 #[cfg(test)]

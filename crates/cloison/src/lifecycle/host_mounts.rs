@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use cloison_linux::mount;
 use cloison_linux::mountinfo::{self, Mount};
 use cloison_linux::{Errno, Kernel, Mode, MountPropagationFlags, OFlags, OpenTreeFlags};
-use rustix::fs::{AtFlags, StatxFlags, statx};
 
 use super::Error;
 use super::error::Doing as _;
@@ -126,16 +125,8 @@ fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// `STATX_MNT_ID_UNIQUE` of statx(2) (Linux 6.8), which no other mount ever gets, and `STATX_MNT_ID` (5.8), which mountinfo has; the latter twice where
-/// there is no other.
+/// The number that no other mount ever gets, and the one that mountinfo has; the latter twice where the kernel has no other.
 fn numbers(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
-    const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
-    let ask = |which| {
-        let answer = statx(fd, c"", AtFlags::EMPTY_PATH, which)?;
-        Ok::<_, Errno>(
-            StatxFlags::from_bits_retain(answer.stx_mask).intersects(which).then_some(answer.stx_mnt_id),
-        )
-    };
-    let number = ask(StatxFlags::MNT_ID)?.ok_or(Errno::OPNOTSUPP)?;
-    Ok((ask(MNT_ID_UNIQUE)?.unwrap_or(number), number))
+    let number = mountinfo::id_of(fd)?;
+    Ok((mountinfo::unique_id_of(fd)?.unwrap_or(number), number))
 }
