@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Rootfs, Sandbox, Value, caller, json, only_for, runc_lacks, skip_unless};
+use cloison_tests::{Rootfs, Sandbox, Value, caller, json, only_for, runc_lacks, skip_unless, starting};
 
 /// A file with a `process` section: a busybox script, and what is changed.
 fn document(sandbox: &Sandbox, script: &str, change: impl FnOnce(&mut Value)) -> String {
@@ -231,7 +231,8 @@ fn cpus_are_those_of_the_affinity_for_exec() {
     let container = sandbox.sleeper().start();
     let mut bound = sandbox.bare_command("taskset");
     let exec = container.exec_command(&[], ["sh", "-c", show]);
-    bound.args(["-c", "0"]).arg(exec.get_program()).args(exec.get_args());
+    bound.args(["-c", "0"]);
+    starting(&mut bound, &exec);
     assert_eq!(sandbox.finish(bound).line(), allowed);
     container.end();
 }
@@ -245,7 +246,7 @@ fn descriptors_are_preserved_that_are_asked_for() {
         .exec_command(&["--preserve-fds", "2"], ["sh", "-c", "cat <&4; ls /proc/self/fd | tr '\n' ' '"]);
     let mut shell = sandbox.bare_command("/bin/bash");
     shell.args(["-c", "exec 3<\"$0\" 4<\"$0\" 5<\"$0\"; exec \"$@\""]).arg(file);
-    shell.arg(exec.get_program()).args(exec.get_args());
+    starting(&mut shell, &exec);
     assert_eq!(sandbox.finish(shell).ok(), "hello0 1 2 3 4 5 ", "the last one is of ls itself");
     container.exec_with(&["--preserve-fds", "1"], ["true"]).exec_refused_saying(&["preserved-fd"]);
     container.end();
@@ -263,7 +264,7 @@ fn sockets_of_a_service_manager_are_for_the_process_by_its_own_number() {
     );
     let mut shell = sandbox.bare_command("/bin/bash");
     shell.args(["-c", "exec 3<\"$0\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\""]).arg(file);
-    shell.arg(exec.get_program()).args(exec.get_args());
+    starting(&mut shell, &exec);
     assert_eq!(sandbox.finish(shell).ok(), "listening\n1\nmine\n");
     container.end();
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use cloison_tests::receiver::{read_until, receive};
 use cloison_tests::sandbox::to_pid;
-use cloison_tests::{Container, Foreground, Sandbox, Screen, json, only_for, until};
+use cloison_tests::{Container, Foreground, Sandbox, Screen, json, only_for, starting, until};
 use rustix::process::{PidfdFlags, Signal, pidfd_open};
 use rustix::termios::tcgetwinsize;
 
@@ -42,7 +42,8 @@ fn the_size_is_that_of_the_callers_terminal_and_follows_it() {
     // With the terminal as the controlling one of its session, so that the kernel sends the signal.
     let exec = container.exec_command(&["--tty"], ["sh", "-c", script]);
     let mut command = sandbox.bare_command("setsid");
-    command.args(["--ctty", "--wait"]).arg(exec.get_program()).args(exec.get_args());
+    command.args(["--ctty", "--wait"]);
+    starting(&mut command, &exec);
     let running = screen.spawn(&sandbox, command);
     screen.until_shows("33 101");
     screen.resize(90, 20);

@@ -4,7 +4,9 @@
 
 use std::fs;
 
-use cloison_tests::{Bundle, Output, Sandbox, caller, json, only_for, only_root, runc_lacks, skip_unless};
+use cloison_tests::{
+    Bundle, Output, Sandbox, caller, json, only_for, only_root, runc_lacks, skip_unless, starting,
+};
 
 /// A pair of connected devices, which nearly every kernel can make.
 const MAKE: &str = "ip link add out type veth peer name peer";
@@ -20,15 +22,10 @@ fn can_make_devices() -> bool {
 fn run_from(sandbox: &Sandbox, bundle: &Bundle<'_>, before: &str, after: &str) -> Output {
     bundle.write();
     let run = bundle.run_command(&[]);
-    let words: Vec<String> = [run.get_program()]
-        .into_iter()
-        .chain(run.get_args())
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
-    let script =
-        format!("set -e\n{MAKE}\n{before}\nset +e\n{}\nended=$?\n{after}\nexit $ended", words.join(" "));
+    let script = format!("set -e\n{MAKE}\n{before}\nset +e\n\"$@\"\nended=$?\n{after}\nexit $ended");
     let mut command = sandbox.bare_command("unshare");
-    command.args(["--net", "sh", "-c", &script]);
+    command.args(["--net", "sh", "-c", &script, "sh"]);
+    starting(&mut command, &run);
     sandbox.finish(command)
 }
 

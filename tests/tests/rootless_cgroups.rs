@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, cgroup_mounts};
 use cloison_tests::user::{ID, User, with_maps};
-use cloison_tests::{Bundle, Output, Rootfs, Sandbox, json, only_for, runc_lacks, skip_unless};
+use cloison_tests::{Bundle, Output, Rootfs, Sandbox, json, only_for, runc_lacks, skip_unless, starting};
 
 /// A process more than these, and there is an error.
 const LIMIT: u32 = 9;
@@ -49,7 +49,8 @@ impl Delegated {
             self.directory.display()
         );
         let mut command = sandbox.bare_command("sh");
-        command.args(["-c", &script, "sh"]).arg(theirs.get_program()).args(theirs.get_args());
+        command.args(["-c", &script, "sh"]);
+        starting(&mut command, &theirs);
         command.env("XDG_RUNTIME_DIR", user.directory());
         sandbox.finish(command)
     }
@@ -172,7 +173,8 @@ fn limits_hold_in_a_scope_of_the_users_systemd() {
     );
     let mut command = sandbox.bare_command("sh");
     command.args(["-c", &script, "sh"]);
-    command.arg(theirs.get_program()).args(theirs.get_args()).env("XDG_RUNTIME_DIR", &runtime);
+    starting(&mut command, &theirs);
+    command.env("XDG_RUNTIME_DIR", &runtime);
     let output = sandbox.finish(command);
     fs::remove_dir(&outside).unwrap();
     assert!(output.stdout.contains(&format!("cloison-{id}.scope")), "{}", output.describe());

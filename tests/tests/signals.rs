@@ -1,7 +1,7 @@
 //! A foreground `run`: signals go through, orphans are reaped, and the exit code comes back.
 
 use cloison_tests::leaks::children_of;
-use cloison_tests::{Sandbox, only_for, until};
+use cloison_tests::{Sandbox, only_for, starting, until};
 use rustix::process::Signal;
 
 #[test]
@@ -46,10 +46,8 @@ fn the_end_is_noticed_though_the_caller_ignores_the_ends_of_its_children() {
     let command = bundle.run_command(&[]);
     // Not dash, which does not let it be ignored.
     let mut shell = sandbox.bare_command("/bin/bash");
-    shell
-        .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
-        .arg(command.get_program())
-        .args(command.get_args());
+    shell.args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""]);
+    starting(&mut shell, &command);
     assert_eq!(sandbox.finish(shell).code(), 3);
 }
 

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, cgroup_of};
-use cloison_tests::{Sandbox, Screen, json, only_for, skip_unless, until};
+use cloison_tests::{Sandbox, Screen, json, only_for, skip_unless, starting, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -209,7 +209,8 @@ fn what_nohup_has_it_ignore_it_ignores() {
     sandbox.directory("state");
     let inner = sandbox.command(["stats", "--interval", "20ms"]);
     let mut command = sandbox.bare_command("sh");
-    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    starting(&mut command, &inner);
     let stats = sandbox.spawn(command);
     stats.until_prints("CPU %");
     stats.signal(Signal::HUP);
@@ -274,7 +275,9 @@ fn ctrl_c_at_the_terminal_ends_it() {
     let screen = Screen::sized(100, 24);
     let inner = at_terminal(&sandbox, "xterm", &["--interval", "20ms"]);
     let mut command = sandbox.bare_command("setsid");
-    command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args()).env("TERM", "xterm");
+    command.args(["--ctty", "--wait"]);
+    starting(&mut command, &inner);
+    command.env("TERM", "xterm");
     let stats = screen.spawn(&sandbox, command);
     screen.until_shows(&container.id()[..11]);
     screen.types("\x03");

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-use cloison_tests::{Sandbox, Screen, only_for};
+use cloison_tests::{Sandbox, Screen, only_for, starting};
 
 #[test]
 fn pipes_carry_data_in_and_out() {
@@ -65,10 +65,8 @@ fn closed_streams_are_no_trouble() {
         bundle.write();
         let command = bundle.run_command(&[]);
         let mut shell = sandbox.bare_command("/bin/bash");
-        shell
-            .args(["-c", &format!("exec \"$0\" \"$@\" {closed}")])
-            .arg(command.get_program())
-            .args(command.get_args());
+        shell.args(["-c", &format!("exec \"$0\" \"$@\" {closed}")]);
+        starting(&mut shell, &command);
         sandbox.finish(shell).ok();
         assert_eq!(fs::read_to_string(bundle.rootfs().join("tmp/marker")).unwrap(), "fine\n", "{closed}");
     }

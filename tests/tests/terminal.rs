@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use cloison_tests::leaks::children_of;
 use cloison_tests::rootfs::make_dir;
-use cloison_tests::{Bundle, Rootfs, Sandbox, Screen, json, only_for, only_root, until};
+use cloison_tests::{Bundle, Rootfs, Sandbox, Screen, json, only_for, only_root, starting, until};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
@@ -91,7 +91,8 @@ fn a_change_of_the_size_is_passed_on() {
     // With the terminal as the controlling one of its session, so that the kernel sends the signal.
     let run = Screen::command(&sandbox, &bundle);
     let mut command = sandbox.bare_command("setsid");
-    command.args(["--ctty", "--wait"]).arg(run.get_program()).args(run.get_args());
+    command.args(["--ctty", "--wait"]);
+    starting(&mut command, &run);
     let run = screen.spawn(&sandbox, command);
     screen.until_shows("24 80\n");
     screen.resize(132, 50);

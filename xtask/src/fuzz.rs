@@ -1,8 +1,12 @@
 //! The fuzz targets of `fuzz/`, see docs/fuzzing.md.
 
+use std::collections::VecDeque;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 
 use crate::{Result, build, command, setup};
 
@@ -21,7 +25,7 @@ const SLOW: u32 = 20;
 /// Files that are good beginnings for a target, beside its own in `fuzz/corpus`.
 const FIXTURES: &str = "crates/cloison/src/spec/tests/fixtures";
 
-/// Builds all targets, and runs each (or those that are named) for so many seconds.
+/// Builds all targets, and runs each (or those that are named) for so many seconds, as many at a time as there are processors.
 ///
 /// # Errors
 /// When the build fails, a target is not there, or one of them has found something; the others run all the same.
@@ -32,16 +36,25 @@ pub(crate) fn fuzz(seconds: u64, wanted: &[&str]) -> Result<()> {
     }
     setup::setup()?;
     compile()?;
-    let mut found = Vec::new();
-    for target in all.iter().filter(|target| wanted.is_empty() || wanted.contains(&target.as_str())) {
-        match run(target, seconds) {
-            Ok(inputs) => println!("{target}: {seconds} s, {inputs} inputs, nothing found"),
-            Err(error) => {
-                println!("{target}: {error}");
-                found.push(target.as_str());
+    let chosen = all.iter().map(String::as_str).filter(|target| wanted.is_empty() || wanted.contains(target));
+    let waiting = Mutex::new(chosen.collect::<VecDeque<_>>());
+    let next = || waiting.lock().expect("no thread panics").pop_front();
+    let found = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(target) = next() {
+            match run(target, seconds) {
+                Ok(inputs) => println!("{target}: {seconds} s, {inputs} inputs, nothing found"),
+                Err(error) => {
+                    println!("{target}: {error}");
+                    found.lock().expect("no thread panics").push(target);
+                }
             }
         }
-    }
+    };
+    // Each is one thread.
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(work))));
+    let found = found.into_inner().expect("no thread panics");
     if found.is_empty() {
         return Ok(());
     }
