@@ -220,8 +220,7 @@ fn what_a_hook_is_called_is_kept() {
     let notes = Notes::new(&sandbox);
     let bundle = OF_THE_HOST.iter().fold(notes.mounted(sandbox.busybox("true")), |bundle, point| {
         let proc = if *point == "createContainer" { OWN_PROC } else { "" };
-        let look =
-            format!("{proc} /usr/bin/tr '\\0' ' ' < /proc/$$/cmdline > {}; true", notes.seen_by(point));
+        let look = format!("{proc} tr '\\0' ' ' < /proc/$$/cmdline > {}; true", notes.seen_by(point));
         let hook = json!([{"path": "/bin/sh", "args": ["another name", "-c", look], "env": ["A=1"]}]);
         bundle.set(&format!("/hooks/{point}"), hook)
     });

@@ -93,11 +93,6 @@ impl Cell {
         self.kernel != "uml"
     }
 
-    /// How its programs are built: by name, as in `Cargo.toml`.
-    fn profile(self) -> &'static str {
-        if self.is_emulated() { "emulated" } else { "dev" }
-    }
-
     /// Whether a name that was given is this cell's, or the beginning of it.
     fn is_named(self, name: &str) -> bool {
         self.name().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -290,22 +285,20 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
     let mut wanted = Wanted::parse(words)?;
     let results = workspace().join("target/matrix");
     std::fs::create_dir_all(&results)?;
-    let commit = if wanted.is_whole() { Some(commit()?) } else { None };
-    // One for the processor that we have, one for emulated ones.
-    let mut built: [Option<Built>; 2] = [None, None];
-    for cell in wanted.cells.iter().filter(|_| !wanted.last) {
-        let built = &mut built[usize::from(cell.is_emulated())];
-        if built.is_none() {
-            *built = Some(Built::new(&results, cell.profile(), &wanted.files)?);
-        }
-    }
+    let commit = match commit() {
+        _ if !wanted.is_whole() => None,
+        // A checkout of somebody else's, or none. It can be tested all the same.
+        Err(_) if !wanted.write => Some("a commit that git does not tell".to_owned()),
+        commit => Some(commit?),
+    };
+    let built = if wanted.last { None } else { Some(Built::new(&results, &wanted.files)?) };
     let waiting = Mutex::new(VecDeque::from(std::mem::take(&mut wanted.cells)));
     let next = || waiting.lock().expect("no thread panics").pop_front();
     let done = Mutex::new((Record::default(), 0));
     let work = || -> Result<()> {
         while let Some(cell) = next() {
             let output = results.join(format!("{}.log", cell.name().replace('/', "-")));
-            if let Some(built) = &built[usize::from(cell.is_emulated())] {
+            if let Some(built) = &built {
                 println!("=== {}", cell.name());
                 run(cell, &wanted.tests, built, commit.as_deref(), &output)?;
             } else if !output.exists() {
@@ -374,11 +367,14 @@ fn commit() -> Result<String> {
     Ok(if changes.is_empty() { head } else { format!("{head}, changed") })
 }
 
-/// Builds the runtime and the tests; gives the programs.
-fn programs(profile: &str, files: &[&str]) -> Result<Vec<PathBuf>> {
-    command::run(build::cargo().args(["build", "--quiet", "--workspace", "--profile", profile]))?;
+/// How they are built: by name, as in `Cargo.toml`.
+const PROFILE: [&str; 2] = ["--profile", "machine"];
+
+/// Builds the runtime and the tests; gives the programs of the latter.
+fn programs(files: &[&str]) -> Result<Vec<PathBuf>> {
+    command::run(build::cargo().args(["build", "--quiet", "--package", "cloison-cli"]).args(PROFILE))?;
     let mut cargo = build::cargo();
-    cargo.args(["test", "--quiet", "--no-run", "--message-format", "json", "--profile", profile]);
+    cargo.args(["test", "--quiet", "--no-run", "--message-format", "json"]).args(PROFILE);
     if files.is_empty() {
         cargo.arg("--tests").args(PACKAGES.iter().flat_map(|package| ["--package", package]));
     } else {
@@ -406,17 +402,17 @@ struct Built {
 }
 
 impl Built {
-    fn new(results: &Path, profile: &str, files: &[&str]) -> Result<Self> {
-        let programs = programs(profile, files)?;
+    fn new(results: &Path, files: &[&str]) -> Result<Self> {
+        let programs = programs(files)?;
         // What a run has left that was killed, or interrupted.
         for entry in std::fs::read_dir(results)?.flatten() {
             let name = entry.file_name();
-            let pid = name.to_str().and_then(|name| name.strip_prefix("programs-")?.split('-').next());
+            let pid = name.to_str().and_then(|name| name.strip_prefix("programs-"));
             if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
                 std::fs::remove_dir_all(entry.path())?;
             }
         }
-        let directory = results.join(format!("programs-{}-{profile}", std::process::id()));
+        let directory = results.join(format!("programs-{}", std::process::id()));
         // The tests look for the runtime beside the directory that they are in.
         let deps = directory.join("deps");
         std::fs::create_dir_all(&deps)?;
@@ -424,7 +420,7 @@ impl Built {
         let mut built = Self { directory, programs: Vec::new(), isolate };
         let runtime =
             programs[0].parent().and_then(Path::parent).ok_or("a test has no directory")?.join("cloison");
-        let own = runtime.with_file_name("xtask");
+        let own = std::env::current_exe()?;
         for (from, to) in [(&own, &built.isolate), (&runtime, &built.directory.join("cloison"))] {
             without_debug_information(from, to)?;
         }
