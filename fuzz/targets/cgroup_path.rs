@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use cloison_cgroup::{CgroupPath, Layout, Record};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (&str, Option<&str>, &str, &str)| {
+fuzz_target!(|input: (&str, Option<&str>, &str, &[u8])| {
     let (id, path, self_cgroup, mountinfo) = input;
     let Ok(path) = CgroupPath::new(path, id) else { return };
     assert!(is_plain(path.below()) && path.below().components().next().is_some(), "{path:?}");

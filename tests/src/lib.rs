@@ -63,6 +63,6 @@ pub use container::Container;
 pub use output::Output;
 pub use rootfs::Rootfs;
 pub use runtime::Kind;
-pub use sandbox::{Foreground, Sandbox, starting, until};
+pub use sandbox::{Foreground, Sandbox, append_command, until};
 pub use screen::Screen;
 pub use serde_json::{Value, json};

@@ -32,7 +32,7 @@ enum Base {
 }
 
 impl Rootfs {
-    /// A static busybox with links for its programs, all in `/bin`, and a small `/etc`.
+    /// A static busybox with links for those of its programs that tests call ([`APPLETS`]), all in `/bin`, and a small `/etc`.
     pub fn busybox() -> Self {
         Self::from_base(Base::Busybox)
     }
@@ -145,7 +145,8 @@ fn busybox(root: &Path) {
     let link = root.join("bin/sh");
     symlink("/bin/busybox", &link).expect("the directory is new");
     for applet in APPLETS.iter().flat_map(|line| line.split(' ')).filter(|applet| *applet != "sh") {
-        fs::hard_link(&link, root.join("bin").join(applet)).expect("the directory has no such file yet");
+        fs::hard_link(&link, root.join("bin").join(applet))
+            .unwrap_or_else(|error| panic!("bin/{applet}: {error}"));
     }
     let passwd = "root:x:0:0:root:/root:/bin/sh\n\
                   daemon:x:1:1:daemon:/usr/sbin:/bin/false\n\
@@ -228,14 +229,18 @@ fn cache_dir() -> PathBuf {
     test.parent().expect("the test lies in a directory").join("cloison-tests")
 }
 
-/// `given` are the inodes with several names that have their new owner.
+/// `given` are the files with several names that have their new owner. On an overlay a file of the lower layer gets names of its own by that.
 fn give_to(path: &Path, owner: &Owner, given: &mut BTreeSet<(u64, u64)>) -> io::Result<()> {
     let file = path.symlink_metadata()?;
-    if !file.is_dir() && file.nlink() > 1 && !given.insert((file.dev(), file.ino())) {
+    if given.contains(&(file.dev(), file.ino())) {
         return Ok(());
     }
     let (uid, gid) = owner(file.uid(), file.gid());
     std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
+    let now = path.symlink_metadata()?;
+    if !now.is_dir() && now.nlink() > 1 {
+        given.insert((now.dev(), now.ino()));
+    }
     // A new owner takes the bits away by which others become the owner.
     if file.is_file() && file.mode() & 0o6000 != 0 {
         fs::set_permissions(path, file.permissions())?;

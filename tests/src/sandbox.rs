@@ -443,8 +443,8 @@ pub fn to_pid(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).expect("a process id is positive")
 }
 
-/// Lets one command line start another: it gets that one's words at its end, and its environment.
-pub fn starting(starter: &mut Command, command: &Command) {
+/// Lets one command line start another: it gets that one's words at its end, and the variables that it sets; not its user, directory and streams.
+pub fn append_command(starter: &mut Command, command: &Command) {
     starter.arg(command.get_program()).args(command.get_args());
     starter.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
 }

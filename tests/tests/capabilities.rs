@@ -1,6 +1,6 @@
 //! The five capability sets.
 
-use cloison_tests::{Kind, Sandbox, json, only_root, runc_lacks, runtime, starting};
+use cloison_tests::{Kind, Sandbox, append_command, json, only_root, runc_lacks, runtime};
 
 const CAP_CHOWN: u64 = 1 << 0;
 const CAP_KILL: u64 = 1 << 5;
@@ -123,7 +123,7 @@ fn what_the_caller_does_not_have_is_refused_by_name() {
     let mut command = sandbox.bare_command("setpriv");
     command.args(["--bounding-set", "-syslog", "--inh-caps", "-syslog", "--"]);
     let run = bundle.run_command(&[]);
-    starting(&mut command, &run);
+    append_command(&mut command, &run);
     let output = sandbox.finish(command);
     assert_eq!(output.code(), 1, "{}", output.describe());
     if runtime::kind() == Kind::Cloison {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use cloison_tests::{Rootfs, Sandbox, json, only_for, starting};
+use cloison_tests::{Rootfs, Sandbox, append_command, json, only_for};
 
 /// The namespaces of a process by its number on the host, as a container's shell would list its own.
 fn namespaces_of(pid: u32) -> String {
@@ -368,7 +368,7 @@ fn without_rights_outside_the_user_namespace_a_go_between_leads_in() {
         let exec = container.exec_command(flags, ["sh", "-c", script]);
         let mut command = sandbox.bare_command("setpriv");
         command.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]);
-        starting(&mut command, &exec);
+        append_command(&mut command, &exec);
         sandbox.finish(command)
     };
     let shown = without_rights(&[], &show_namespaces());

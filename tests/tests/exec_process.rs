@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use cloison_tests::{Rootfs, Sandbox, Value, caller, json, only_for, runc_lacks, skip_unless, starting};
+use cloison_tests::{
+    Rootfs, Sandbox, Value, append_command, caller, json, only_for, runc_lacks, skip_unless,
+};
 
 /// A file with a `process` section: a busybox script, and what is changed.
 fn document(sandbox: &Sandbox, script: &str, change: impl FnOnce(&mut Value)) -> String {
@@ -232,7 +234,7 @@ fn cpus_are_those_of_the_affinity_for_exec() {
     let mut bound = sandbox.bare_command("taskset");
     let exec = container.exec_command(&[], ["sh", "-c", show]);
     bound.args(["-c", "0"]);
-    starting(&mut bound, &exec);
+    append_command(&mut bound, &exec);
     assert_eq!(sandbox.finish(bound).line(), allowed);
     container.end();
 }
@@ -246,7 +248,7 @@ fn descriptors_are_preserved_that_are_asked_for() {
         .exec_command(&["--preserve-fds", "2"], ["sh", "-c", "cat <&4; ls /proc/self/fd | tr '\n' ' '"]);
     let mut shell = sandbox.bare_command("/bin/bash");
     shell.args(["-c", "exec 3<\"$0\" 4<\"$0\" 5<\"$0\"; exec \"$@\""]).arg(file);
-    starting(&mut shell, &exec);
+    append_command(&mut shell, &exec);
     assert_eq!(sandbox.finish(shell).ok(), "hello0 1 2 3 4 5 ", "the last one is of ls itself");
     container.exec_with(&["--preserve-fds", "1"], ["true"]).exec_refused_saying(&["preserved-fd"]);
     container.end();
@@ -264,7 +266,7 @@ fn sockets_of_a_service_manager_are_for_the_process_by_its_own_number() {
     );
     let mut shell = sandbox.bare_command("/bin/bash");
     shell.args(["-c", "exec 3<\"$0\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\""]).arg(file);
-    starting(&mut shell, &exec);
+    append_command(&mut shell, &exec);
     assert_eq!(sandbox.finish(shell).ok(), "listening\n1\nmine\n");
     container.end();
 }

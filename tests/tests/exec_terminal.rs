@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use cloison_tests::receiver::{read_until, receive};
 use cloison_tests::sandbox::to_pid;
-use cloison_tests::{Container, Foreground, Sandbox, Screen, json, only_for, starting, until};
+use cloison_tests::{Container, Foreground, Sandbox, Screen, append_command, json, only_for, until};
 use rustix::process::{PidfdFlags, Signal, pidfd_open};
 use rustix::termios::tcgetwinsize;
 
@@ -43,7 +43,7 @@ fn the_size_is_that_of_the_callers_terminal_and_follows_it() {
     let exec = container.exec_command(&["--tty"], ["sh", "-c", script]);
     let mut command = sandbox.bare_command("setsid");
     command.args(["--ctty", "--wait"]);
-    starting(&mut command, &exec);
+    append_command(&mut command, &exec);
     let running = screen.spawn(&sandbox, command);
     screen.until_shows("33 101");
     screen.resize(90, 20);

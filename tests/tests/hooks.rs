@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cloison_tests::{Bundle, Rootfs, Sandbox, Value, json, only_for, runtime, starting, until};
+use cloison_tests::{Bundle, Rootfs, Sandbox, Value, append_command, json, only_for, runtime, until};
 
 /// The points in the order of a container's life.
 const POINTS: [&str; 6] =
@@ -331,7 +331,7 @@ fn descriptors_that_the_program_is_to_get_are_not_the_hooks() {
     let inner = bundle.run_command(&["--preserve-fds", "1"]);
     let mut command = sandbox.bare_command("sh");
     command.args(["-c", "exec 3<$0 && exec \"$@\""]).arg(file);
-    starting(&mut command, &inner);
+    append_command(&mut command, &inner);
     assert_eq!(sandbox.finish(command).ok(), "kept open\n");
     for point in POINTS {
         let seen = notes.of(point);

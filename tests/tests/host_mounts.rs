@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cloison_tests::{Bundle, Sandbox, host, json, only_for, only_root, skip_unless, starting, until};
+use cloison_tests::{Bundle, Sandbox, append_command, host, json, only_for, only_root, skip_unless, until};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::mount::MountFlags;
 
@@ -213,35 +213,42 @@ fn what_is_mounted_on_theirs_meanwhile_is_not_what_the_container_gets() {
     assert_eq!(mounts_below(&sandbox), [""; 0]);
 }
 
-#[test]
-fn devices_that_are_bound_are_taken_back_where_there_is_no_other_mount() {
-    only_root!("mounts of the host's to change, where the container has no mount namespace");
-    only_for!(Cloison, "runc leaves them on the host");
-    let sandbox = Sandbox::new();
+/// That devices are bound by a runtime that another program starts where it makes no nodes, and where it alone sees its mounts; and that they
+/// are taken back.
+fn assert_bound_devices_come_back(sandbox: &Sandbox, makes_none: &[&str]) {
     // All that was there by itself stays.
-    let bundle = in_mounts_of_host(&sandbox, "test -c /dev/null && test ! -e /proc/1 && echo there")
+    let bundle = in_mounts_of_host(sandbox, "test -c /dev/null && test ! -e /proc/1 && echo there")
         .set("/mounts", json!([]))
         .without("/linux/resources")
         .writable();
     bundle.write();
-    // One is in a user namespace, in which nobody makes nodes; the other may not make them. The mounts are seen in neither but by itself.
-    for makes_none in [
-        ["unshare", "--user", "--map-root-user", "--mount"],
-        ["setpriv", "--bounding-set=-mknod", "unshare", "--mount"],
-    ] {
-        if sandbox.uses_systemd() && makes_none.contains(&"--user") {
-            // Root of a user namespace asks the systemd of that user, of whom there is none.
-            continue;
-        }
-        let run = bundle.run_command(&[]);
-        let script = format!("\"$@\" && ! grep {}/ /proc/self/mountinfo", sandbox.dir().display());
-        let mut command = sandbox.bare_command(makes_none[0]);
-        command.args(&makes_none[1..]).args(["sh", "-c", &script, "sh"]);
-        starting(&mut command, &run);
-        let output = sandbox.finish(command);
-        assert_eq!(output.ok(), "there\n");
-        assert!(output.stderr.contains("until the container is deleted"), "{}", output.describe());
-    }
+    let script = format!("\"$@\" && ! grep {}/ /proc/self/mountinfo", sandbox.dir().display());
+    let mut command = sandbox.bare_command(makes_none[0]);
+    command.args(&makes_none[1..]).args(["sh", "-c", &script, "sh"]);
+    append_command(&mut command, &bundle.run_command(&[]));
+    let output = sandbox.finish(command);
+    assert_eq!(output.ok(), "there\n");
+    assert!(output.stderr.contains("until the container is deleted"), "{}", output.describe());
+}
+
+#[test]
+fn devices_that_are_bound_for_want_of_a_right_are_taken_back_where_there_is_no_other_mount() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
+    only_for!(Cloison, "runc leaves them on the host");
+    let sandbox = Sandbox::new();
+    assert_bound_devices_come_back(&sandbox, &["setpriv", "--bounding-set=-mknod", "unshare", "--mount"]);
+}
+
+#[test]
+fn devices_that_are_bound_in_a_user_namespace_are_taken_back_where_there_is_no_other_mount() {
+    only_root!("mounts of the host's to change, where the container has no mount namespace");
+    only_for!(Cloison, "runc leaves them on the host");
+    let sandbox = Sandbox::new();
+    skip_unless!(
+        !sandbox.uses_systemd(),
+        "root of a user namespace has no systemd that would make him cgroups"
+    );
+    assert_bound_devices_come_back(&sandbox, &["unshare", "--user", "--map-root-user", "--mount"]);
 }
 
 #[test]

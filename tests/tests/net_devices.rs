@@ -5,7 +5,7 @@
 use std::fs;
 
 use cloison_tests::{
-    Bundle, Output, Sandbox, caller, json, only_for, only_root, runc_lacks, skip_unless, starting,
+    Bundle, Output, Sandbox, append_command, caller, json, only_for, only_root, runc_lacks, skip_unless,
 };
 
 /// A pair of connected devices, which nearly every kernel can make.
@@ -25,7 +25,7 @@ fn run_from(sandbox: &Sandbox, bundle: &Bundle<'_>, before: &str, after: &str) -
     let script = format!("set -e\n{MAKE}\n{before}\nset +e\n\"$@\"\nended=$?\n{after}\nexit $ended");
     let mut command = sandbox.bare_command("unshare");
     command.args(["--net", "sh", "-c", &script, "sh"]);
-    starting(&mut command, &run);
+    append_command(&mut command, &run);
     sandbox.finish(command)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Rootfs, Sandbox, json, only_for, runc_lacks, starting};
+use cloison_tests::{Rootfs, Sandbox, append_command, json, only_for, runc_lacks};
 
 #[test]
 fn user_and_group_are_set() {
@@ -253,7 +253,7 @@ fn the_process_starts_with_no_signal_blocked_or_ignored() {
     // A caller that ignores SIGCHLD, as some engines' parents do.
     let mut shell = sandbox.bare_command("/bin/sh");
     shell.args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""]);
-    starting(&mut shell, &command);
+    append_command(&mut shell, &command);
     let output = sandbox.finish(shell);
     assert!(output.ok().contains("SigBlk:\t0000000000000000"), "{}", output.describe());
 }

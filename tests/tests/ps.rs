@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use cloison_tests::{Container, Sandbox, json, only_for, starting, until};
+use cloison_tests::{Container, Sandbox, append_command, json, only_for, until};
 
 /// A container with a shell and its child, both started.
 fn two_processes(sandbox: &Sandbox) -> Container<'_> {
@@ -137,7 +137,7 @@ fn ps_is_waited_for_though_the_caller_ignores_its_children() {
     // Not dash, which does not let it be ignored.
     let mut command = sandbox.bare_command("/bin/bash");
     command.args(["-c", "trap '' CHLD; exec \"$@\"", "bash"]);
-    starting(&mut command, &inner);
+    append_command(&mut command, &inner);
     let output = sandbox.finish(command);
     assert_eq!(output.ok().lines().count(), 2, "{}", output.describe());
     container.end();

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, cgroup_mounts};
 use cloison_tests::user::{ID, User, with_maps};
-use cloison_tests::{Bundle, Output, Rootfs, Sandbox, json, only_for, runc_lacks, skip_unless, starting};
+use cloison_tests::{
+    Bundle, Output, Rootfs, Sandbox, append_command, json, only_for, runc_lacks, skip_unless,
+};
 
 /// A process more than these, and there is an error.
 const LIMIT: u32 = 9;
@@ -50,8 +52,7 @@ impl Delegated {
         );
         let mut command = sandbox.bare_command("sh");
         command.args(["-c", &script, "sh"]);
-        starting(&mut command, &theirs);
-        command.env("XDG_RUNTIME_DIR", user.directory());
+        append_command(&mut command, &theirs);
         sandbox.finish(command)
     }
 }
@@ -173,7 +174,7 @@ fn limits_hold_in_a_scope_of_the_users_systemd() {
     );
     let mut command = sandbox.bare_command("sh");
     command.args(["-c", &script, "sh"]);
-    starting(&mut command, &theirs);
+    append_command(&mut command, &theirs);
     command.env("XDG_RUNTIME_DIR", &runtime);
     let output = sandbox.finish(command);
     fs::remove_dir(&outside).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cloison_tests::{
-    Bundle, Rootfs, Sandbox, caller, cgroup, host, json, only_for, runc_lacks, runtime, starting,
+    Bundle, Rootfs, Sandbox, append_command, caller, cgroup, host, json, only_for, runc_lacks, runtime,
 };
 use rustix::mount::MountFlags;
 
@@ -19,7 +19,7 @@ fn script(root: &Path, name: &str, text: &str) {
 fn with_leaked_descriptors(sandbox: &Sandbox, command: &Command) -> Command {
     let mut shell = sandbox.bare_command("/bin/bash");
     shell.args(["-c", "exec 3</ 4</etc 7</proc 9</sys/fs/cgroup 20</; exec \"$0\" \"$@\""]);
-    starting(&mut shell, command);
+    append_command(&mut shell, command);
     shell
 }
 
@@ -80,7 +80,7 @@ fn sockets_of_a_service_manager_come_before_the_preserved_descriptors() {
         let script =
             format!("exec 3<\"$0\" 4<\"$1\" 5</; shift; export LISTEN_FDS=1 LISTEN_PID={pid}; exec \"$@\"");
         shell.args(["-c", &script]).args([&first, &second]);
-        starting(&mut shell, &command);
+        append_command(&mut shell, &command);
         assert_eq!(sandbox.finish(shell).ok(), expected);
     }
 }
@@ -95,7 +95,7 @@ fn preserved_descriptors_are_passed_on_and_no_other() {
     let command = bundle.run_command(&["--preserve-fds", "2"]);
     let mut shell = sandbox.bare_command("/bin/bash");
     shell.args(["-c", "exec 3<\"$0\" 4<\"$1\" 5</ 6</etc; shift; exec \"$@\""]).args([&first, &second]);
-    starting(&mut shell, &command);
+    append_command(&mut shell, &command);
     // 0, 1, 2, 3, 4 and the directory that ls has open.
     let output = sandbox.finish(shell);
     assert_eq!(output.ok(), "onetwo6\n");
@@ -434,7 +434,7 @@ fn a_device_in_place_of_null_is_not_opened() {
 fn after(sandbox: &Sandbox, preparation: &str, command: &Command) -> Command {
     let mut shell = sandbox.bare_command("/bin/bash");
     shell.arg("-c").arg(format!("{preparation}; exec \"$0\" \"$@\""));
-    starting(&mut shell, command);
+    append_command(&mut shell, command);
     shell
 }
 

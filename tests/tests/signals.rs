@@ -1,7 +1,7 @@
 //! A foreground `run`: signals go through, orphans are reaped, and the exit code comes back.
 
 use cloison_tests::leaks::children_of;
-use cloison_tests::{Sandbox, only_for, starting, until};
+use cloison_tests::{Sandbox, append_command, only_for, until};
 use rustix::process::Signal;
 
 #[test]
@@ -47,7 +47,7 @@ fn the_end_is_noticed_though_the_caller_ignores_the_ends_of_its_children() {
     // Not dash, which does not let it be ignored.
     let mut shell = sandbox.bare_command("/bin/bash");
     shell.args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""]);
-    starting(&mut shell, &command);
+    append_command(&mut shell, &command);
     assert_eq!(sandbox.finish(shell).code(), 3);
 }
 

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, cgroup_of};
-use cloison_tests::{Sandbox, Screen, json, only_for, skip_unless, starting, until};
+use cloison_tests::{Sandbox, Screen, append_command, json, only_for, skip_unless, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -210,7 +210,7 @@ fn what_nohup_has_it_ignore_it_ignores() {
     let inner = sandbox.command(["stats", "--interval", "20ms"]);
     let mut command = sandbox.bare_command("sh");
     command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
-    starting(&mut command, &inner);
+    append_command(&mut command, &inner);
     let stats = sandbox.spawn(command);
     stats.until_prints("CPU %");
     stats.signal(Signal::HUP);
@@ -276,8 +276,7 @@ fn ctrl_c_at_the_terminal_ends_it() {
     let inner = at_terminal(&sandbox, "xterm", &["--interval", "20ms"]);
     let mut command = sandbox.bare_command("setsid");
     command.args(["--ctty", "--wait"]);
-    starting(&mut command, &inner);
-    command.env("TERM", "xterm");
+    append_command(&mut command, &inner);
     let stats = screen.spawn(&sandbox, command);
     screen.until_shows(&container.id()[..11]);
     screen.types("\x03");

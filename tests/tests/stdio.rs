@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-use cloison_tests::{Sandbox, Screen, only_for, starting};
+use cloison_tests::{Sandbox, Screen, append_command, only_for};
 
 #[test]
 fn pipes_carry_data_in_and_out() {
@@ -66,7 +66,7 @@ fn closed_streams_are_no_trouble() {
         let command = bundle.run_command(&[]);
         let mut shell = sandbox.bare_command("/bin/bash");
         shell.args(["-c", &format!("exec \"$0\" \"$@\" {closed}")]);
-        starting(&mut shell, &command);
+        append_command(&mut shell, &command);
         sandbox.finish(shell).ok();
         assert_eq!(fs::read_to_string(bundle.rootfs().join("tmp/marker")).unwrap(), "fine\n", "{closed}");
     }

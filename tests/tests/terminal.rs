@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use cloison_tests::leaks::children_of;
 use cloison_tests::rootfs::make_dir;
-use cloison_tests::{Bundle, Rootfs, Sandbox, Screen, json, only_for, only_root, starting, until};
+use cloison_tests::{Bundle, Rootfs, Sandbox, Screen, append_command, json, only_for, only_root, until};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
@@ -92,7 +92,7 @@ fn a_change_of_the_size_is_passed_on() {
     let run = Screen::command(&sandbox, &bundle);
     let mut command = sandbox.bare_command("setsid");
     command.args(["--ctty", "--wait"]);
-    starting(&mut command, &run);
+    append_command(&mut command, &run);
     let run = screen.spawn(&sandbox, command);
     screen.until_shows("24 80\n");
     screen.resize(132, 50);

@@ -1,14 +1,11 @@
 //! The fuzz targets of `fuzz/`, see docs/fuzzing.md.
 
-use std::collections::VecDeque;
 use std::fs;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::thread;
 
-use crate::{Result, build, command, setup};
+use crate::{Result, build, command, pool, setup};
 
 /// What has libFuzzer see where an input leads, in the words of a stable compiler: a counter on each edge, and the operands of
 /// comparisons. `fuzzing` opens what only the targets reach.
@@ -37,23 +34,15 @@ pub(crate) fn fuzz(seconds: u64, wanted: &[&str]) -> Result<()> {
     setup::setup()?;
     compile()?;
     let chosen = all.iter().map(String::as_str).filter(|target| wanted.is_empty() || wanted.contains(target));
-    let waiting = Mutex::new(chosen.collect::<VecDeque<_>>());
-    let next = || waiting.lock().expect("no thread panics").pop_front();
     let found = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(target) = next() {
-            match run(target, seconds) {
-                Ok(inputs) => println!("{target}: {seconds} s, {inputs} inputs, nothing found"),
-                Err(error) => {
-                    println!("{target}: {error}");
-                    found.lock().expect("no thread panics").push(target);
-                }
-            }
-        }
-    };
     // Each is one thread.
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    thread::scope(|scope| (0..processors).for_each(|_| drop(scope.spawn(work))));
+    pool::each(pool::processors(), chosen, |target| match run(target, seconds) {
+        Ok(inputs) => println!("{target}: {seconds} s, {inputs} inputs, nothing found"),
+        Err(error) => {
+            println!("{target}: {error}");
+            found.lock().expect("no thread panics").push(target);
+        }
+    });
     let found = found.into_inner().expect("no thread panics");
     if found.is_empty() {
         return Ok(());

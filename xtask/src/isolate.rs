@@ -1,6 +1,5 @@
 //! A process for each test, as the integration tests need it: all that is left over in a test's process is that test's.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +8,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Result;
+use crate::{Result, pool};
 
 /// How long a test may take; the first one on Debian bootstraps it.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -29,21 +28,13 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
     }
     let listed = String::from_utf8(listed.stdout)?;
     let file = file(program);
-    let names: VecDeque<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     let (count, begun) = (names.len(), Instant::now());
-    let waiting = Mutex::new(names);
     let failed = Mutex::new(Vec::new());
-    let next = || waiting.lock().expect("no thread panics").pop_front();
-    thread::scope(|scope| {
-        for _ in 0..jobs() {
-            scope.spawn(|| {
-                while let Some(name) = next() {
-                    if let Err(error) = one(program, name) {
-                        println!("FAILED: {file}::{name}: {error}");
-                        failed.lock().expect("no thread panics").push(name);
-                    }
-                }
-            });
+    pool::each(jobs(), names, |name| {
+        if let Err(error) = one(program, name) {
+            println!("FAILED: {file}::{name}: {error}");
+            failed.lock().expect("no thread panics").push(name);
         }
     });
     let failed = failed.into_inner().expect("no thread panics");
@@ -59,7 +50,7 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
 /// How many tests run at a time.
 fn jobs() -> usize {
     let said = std::env::var(JOBS).ok().and_then(|text| text.parse().ok());
-    said.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into))
+    said.unwrap_or_else(pool::processors)
 }
 
 /// What the program was before it was compiled: its own name has a hash at its end.

@@ -39,6 +39,7 @@ mod integration;
 mod isolate;
 mod matrix;
 mod page;
+mod pool;
 mod race;
 mod setup;
 mod size;

@@ -32,7 +32,7 @@ fn main() {
 
 fn mountinfo() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    drop(Layout::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup")));
+    drop(Layout::parse(read("/proc/self/mountinfo"), &read("/proc/self/cgroup")));
 }
 
 /// Interleaves ours and the bare calls, so that both see the same machine.

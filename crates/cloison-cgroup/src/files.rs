@@ -29,6 +29,17 @@ pub(crate) fn read_whole(path: &Path) -> Result<String, Errno> {
 
 /// The same of a file that is named from a directory.
 pub(crate) fn read_whole_at(directory: BorrowedFd<'_>, name: &Path) -> Result<String, Errno> {
+    let bytes = read_bytes_at(directory, name)?;
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// What is in a file, whether it is text or not.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Errno> {
+    read_bytes_at(CWD, path)
+}
+
+fn read_bytes_at(directory: BorrowedFd<'_>, name: &Path) -> Result<Vec<u8>, Errno> {
     let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = Vec::with_capacity(4096);
     loop {
@@ -38,10 +49,7 @@ pub(crate) fn read_whole_at(directory: BorrowedFd<'_>, name: &Path) -> Result<St
             count => bytes.extend_from_slice(&chunk[..count]),
         }
     }
-    Ok(match String::from_utf8_lossy(&bytes) {
-        std::borrow::Cow::Borrowed(_) => String::from_utf8(bytes).unwrap_or_default(),
-        std::borrow::Cow::Owned(text) => text,
-    })
+    Ok(bytes)
 }
 
 /// A short value (one line), read with a single `read(2)`, without its line break.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::read_whole;
-use crate::layout::Layout;
+use crate::layout::{Layout, mountinfo};
 use crate::legacy::Legacy;
 use crate::record::Record;
 use crate::unified::Unified;
@@ -39,7 +39,7 @@ impl Record {
         let read = |path: &str| {
             read_whole(Path::new(path)).map_err(|source| Error::Read { path: PathBuf::from(path), source })
         };
-        match Layout::parse(&read("/proc/self/mountinfo")?, &read(&format!("/proc/{pid}/cgroup"))?) {
+        match Layout::parse(mountinfo()?, &read(&format!("/proc/{pid}/cgroup"))?) {
             Layout::Absent | Layout::Unified { own: None, .. } => Err(Error::NotMounted),
             Layout::Unified { mount, own: Some(own) } => {
                 Ok(Self::Unified(Unified { directory: mount.join(own), mount }))

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::files::read_whole;
+use crate::files::{read_bytes, read_whole};
 use crate::legacy::{Directory, Legacy};
 use crate::path::{CgroupPath, clean};
 use crate::procfs::{cgroup_mounts, memberships};
@@ -90,10 +90,11 @@ impl Layout {
         at_default::detect(path.is_relative())
     }
 
-    /// The layout that the texts of `/proc/self/mountinfo` and `/proc/self/cgroup` describe.
+    /// The layout that `/proc/self/mountinfo` and `/proc/self/cgroup` describe. A mount point that is no text, which no [`Record`] could name, is
+    /// passed over.
     #[must_use]
-    pub fn parse(mountinfo: &str, self_cgroup: &str) -> Self {
-        mounted::layout(&cgroup_mounts(mountinfo), &memberships(self_cgroup))
+    pub fn parse(mountinfo: impl AsRef<[u8]>, self_cgroup: &str) -> Self {
+        mounted::layout(&cgroup_mounts(mountinfo.as_ref()), &memberships(self_cgroup))
     }
 
     /// How cgroups are mounted, in a word.
@@ -153,6 +154,12 @@ fn place_legacy(hierarchies: &[Hierarchy], unified: Option<&Path>, path: &Cgroup
     directories.sort_by_key(|directory| directory.has("memory"));
     // Below the root even for a relative path: that is where runc puts it, so where others look for it.
     Legacy { directories, unified: unified.map(|mount| mount.join(path.below())) }
+}
+
+/// The table of our mounts.
+pub(crate) fn mountinfo() -> Result<Vec<u8>> {
+    let path = Path::new(cloison_linux::mountinfo::PATH);
+    read_bytes(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 fn read(path: &str) -> Result<String> {

@@ -52,8 +52,8 @@ impl CgroupMount {
     }
 }
 
-/// The cgroup mounts of a `mountinfo` text, in its order. One whose path is no text is left out.
-pub(crate) fn cgroup_mounts(text: &str) -> Vec<CgroupMount> {
+/// The cgroup mounts of a `mountinfo` table, in its order. One whose mount point is no text is left out.
+pub(crate) fn cgroup_mounts(table: &[u8]) -> Vec<CgroupMount> {
     let of_cgroups = |mount: Mount| {
         let unified = match mount.fs_type.as_str() {
             "cgroup" => false,
@@ -65,7 +65,7 @@ pub(crate) fn cgroup_mounts(text: &str) -> Vec<CgroupMount> {
         let root = mount.root.to_string_lossy().into_owned();
         Some(CgroupMount { root, mount_point: mount.point, unified, options: mount.options })
     };
-    mountinfo::parse(text.as_bytes()).filter_map(of_cgroups).collect()
+    mountinfo::parse(table).filter_map(of_cgroups).collect()
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
     fn a_mount_point_with_a_space_is_unescaped() {
         let line =
             r"40 31 0:37 /a\134b /mnt/my\040groups rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct";
-        let mounts = cgroup_mounts(line);
+        let mounts = cgroup_mounts(line.as_bytes());
         assert_eq!(mounts[0].mount_point, PathBuf::from("/mnt/my groups"));
         assert_eq!(mounts[0].root, r"/a\b");
         assert!(mounts[0].has("cpuacct") && !mounts[0].has("cpuset"));
@@ -86,12 +86,12 @@ mod tests {
     fn other_file_systems_are_left_out() {
         let text = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
                     23 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
-        assert_eq!(cgroup_mounts(text), []);
+        assert_eq!(cgroup_mounts(text.as_bytes()), []);
     }
 
     #[test]
     fn a_mount_point_that_no_record_can_hold_is_left_out() {
-        let text = "40 31 0:37 / /mnt/\\377 rw - cgroup cgroup rw,cpu\n41 31 0:37 / /mnt/cpu rw - cgroup cgroup rw,cpu\n";
+        let text = b"40 31 0:37 / /mnt/\xff rw - cgroup cgroup rw,cpu\n41 31 0:37 / /mnt/cpu rw - cgroup cgroup rw,cpu\n";
         let points: Vec<_> = cgroup_mounts(text).into_iter().map(|mount| mount.mount_point).collect();
         assert_eq!(points, [PathBuf::from("/mnt/cpu")]);
     }

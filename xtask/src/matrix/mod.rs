@@ -1,16 +1,14 @@
 //! The integration tests on other kernels and other layouts of cgroups, each in a throw-away machine.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::vm::{self, Machine};
-use crate::{Result, build, command, page};
+use crate::{Result, build, command, page, pool};
 
 mod record;
 
@@ -106,7 +104,7 @@ impl Cell {
             lsm: if self.layout == "selinux" { "selinux" } else { "apparmor" }.to_owned(),
             enforcing: self.layout == "selinux",
             share: Some((workspace(), false)),
-            // A debug build is large, and each container that waits may have a copy of it in memory.
+            // Each container that waits may have a copy of the runtime in memory.
             memory: "6G".to_owned(),
             timeout: PATIENCE,
             log: Some(log),
@@ -282,51 +280,50 @@ impl<'w> Wanted<'w> {
 /// # Errors
 /// For words that are not understood, when a machine cannot be booted, and when a test fails.
 pub(crate) fn matrix(words: &[&str]) -> Result<()> {
-    let mut wanted = Wanted::parse(words)?;
+    let wanted = Wanted::parse(words)?;
     let results = workspace().join("target/matrix");
     std::fs::create_dir_all(&results)?;
-    let commit = match commit() {
-        _ if !wanted.is_whole() => None,
-        // A checkout of somebody else's, or none. It can be tested all the same.
-        Err(_) if !wanted.write => Some("a commit that git does not tell".to_owned()),
-        commit => Some(commit?),
+    let commit = match wanted.is_whole().then(commit) {
+        // A checkout of somebody else's, or none: it can be tested all the same.
+        Some(Err(error)) if !wanted.write => {
+            println!("the results cannot be written: {error}");
+            None
+        }
+        commit => commit.transpose()?,
     };
     let built = if wanted.last { None } else { Some(Built::new(&results, &wanted.files)?) };
-    let waiting = Mutex::new(VecDeque::from(std::mem::take(&mut wanted.cells)));
-    let next = || waiting.lock().expect("no thread panics").pop_front();
     let done = Mutex::new((Record::default(), 0));
-    let work = || -> Result<()> {
-        while let Some(cell) = next() {
-            let output = results.join(format!("{}.log", cell.name().replace('/', "-")));
-            if let Some(built) = &built {
-                println!("=== {}", cell.name());
-                run(cell, &wanted.tests, built, commit.as_deref(), &output)?;
-            } else if !output.exists() {
-                continue;
+    let work = |cell: Cell| -> Result<()> {
+        let output = results.join(format!("{}.log", cell.name().replace('/', "-")));
+        if let Some(built) = &built {
+            println!("=== {}", cell.name());
+            run(cell, &wanted.tests, built, commit.as_deref(), &output)?;
+        } else if !output.exists() {
+            return Ok(());
+        }
+        let outcome = Outcome::of(&output)?;
+        let mut done = done.lock().expect("no thread panics");
+        tell(cell, &outcome);
+        done.0.put(cell, &outcome, outcome.commit.as_deref().unwrap_or("in parts"));
+        done.1 += outcome.failed.len();
+        match &outcome.commit {
+            Some(commit) if wanted.write => write(cell, &outcome, commit)?,
+            None if wanted.write => {
+                println!("{}: it is not of all tests, and so not written", output.display());
             }
-            let outcome = Outcome::of(&output)?;
-            let mut done = done.lock().expect("no thread panics");
-            tell(cell, &outcome);
-            done.0.put(cell, &outcome, outcome.commit.as_deref().unwrap_or("in parts"));
-            done.1 += outcome.failed.len();
-            match &outcome.commit {
-                Some(commit) if wanted.write => write(cell, &outcome, commit)?,
-                None if wanted.write => {
-                    println!("{}: it is not of all tests, and so not written", output.display());
-                }
-                _ => {}
-            }
+            _ => {}
         }
         Ok(())
     };
-    thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..wanted.at_once).map(|_| scope.spawn(|| work().map_err(|error| error.to_string()))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
-    })?;
+    pool::each(wanted.at_once, wanted.cells.iter().copied(), |cell| {
+        if let Err(error) = work(cell) {
+            println!("FAILED: {}: {error}", cell.name());
+            done.lock().expect("no thread panics").1 += 1;
+        }
+    });
     let (record, failed) = done.into_inner().expect("no thread panics");
     println!("\n{}\n{}", record.rows(), record.tests());
-    if failed == 0 { Ok(()) } else { Err(format!("{failed} tests have failed").into()) }
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} failed").into()) }
 }
 
 /// Says what came of a cell.
@@ -367,7 +364,7 @@ fn commit() -> Result<String> {
     Ok(if changes.is_empty() { head } else { format!("{head}, changed") })
 }
 
-/// How they are built: by name, as in `Cargo.toml`.
+/// How the programs for machines are built: a profile of `Cargo.toml`.
 const PROFILE: [&str; 2] = ["--profile", "machine"];
 
 /// Builds the runtime and the tests; gives the programs of the latter.
@@ -420,7 +417,8 @@ impl Built {
         let mut built = Self { directory, programs: Vec::new(), isolate };
         let runtime =
             programs[0].parent().and_then(Path::parent).ok_or("a test has no directory")?.join("cloison");
-        let own = std::env::current_exe()?;
+        // By a name that leads to it after it was built anew, too.
+        let own = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
         for (from, to) in [(&own, &built.isolate), (&runtime, &built.directory.join("cloison"))] {
             without_debug_information(from, to)?;
         }
@@ -434,7 +432,7 @@ impl Built {
     }
 }
 
-/// A copy that is a tenth as large: a container that waits may have the whole runtime in memory.
+/// A copy that is smaller: a container that waits may have the whole runtime in memory.
 fn without_debug_information(from: &Path, to: &Path) -> Result<()> {
     command::run(command::words(["strip", "--strip-debug", "-o"]).arg(to).arg(from))
 }

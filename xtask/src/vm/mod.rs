@@ -13,6 +13,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -155,13 +156,13 @@ impl Machine {
         let scratch = Scratch::new()?;
         let log = self.log.clone().unwrap_or_else(|| scratch.0.join("console"));
         let console = File::options().create(true).append(true).open(&log)?;
-        let ([out, err, status], ports) = ports()?;
-        let mut booted = if self.is_uml() {
-            uml::boot(self, &image, &scratch.0, script, &ports, console)?
-        } else {
-            qemu::boot(self, &image, &scratch.0, script, &ports, console)?
+        let boot = if self.is_uml() { uml::boot } else { qemu::boot };
+        let ([out, err, status], mut booted) = {
+            // Two at once would each inherit the other's ports, and neither come to an end before both do.
+            let _alone = BOOTING.lock().expect("no thread panics");
+            let (ours, ports) = ports()?;
+            (ours, boot(self, &image, &scratch.0, script, &ports, console)?)
         };
-        drop(ports);
         let (ended, end) = mpsc::channel();
         let copies = [
             thread::spawn(move || copy(out, std::io::stdout())),
@@ -216,6 +217,9 @@ pub(crate) fn vm(words: &[&str]) -> Result<ExitCode> {
 pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
+
+/// Held while descriptors are there that a process inherits.
+static BOOTING: Mutex<()> = Mutex::new(());
 
 /// The pipes for output, error output and exit status: our ends, and the machine's, which its process inherits.
 fn ports() -> Result<([PipeReader; 3], [PipeWriter; 3])> {

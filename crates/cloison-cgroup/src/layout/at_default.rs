@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FsWord, stat, statfs};
 use rustix::io::Errno;
 
-use super::{Hierarchy, Layout, below_mount, read};
+use super::{Hierarchy, Layout, below_mount, mountinfo, read};
 use crate::error::Result;
 use crate::procfs::{Membership, memberships};
 
@@ -28,7 +28,7 @@ pub(super) fn detect(own_wanted: bool) -> Result<Layout> {
     let eyes = Eyes { file_system: &file_system, is_whole: &is_whole };
     match layout(magic, &memberships(&self_cgroup), &eyes) {
         Some(layout) => Ok(layout),
-        None => Ok(Layout::parse(&read("/proc/self/mountinfo")?, &self_cgroup)),
+        None => Ok(Layout::parse(mountinfo()?, &self_cgroup)),
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn this_machine_looks_the_same_both_ways() {
         let quick = detect(true).unwrap();
-        let slow = Layout::parse(&read("/proc/self/mountinfo").unwrap(), &read("/proc/self/cgroup").unwrap());
+        let slow = Layout::parse(mountinfo().unwrap(), &read("/proc/self/cgroup").unwrap());
         assert_eq!(quick, slow);
     }
 }

@@ -192,6 +192,9 @@ impl<'k> Birth<'k> {
         let mut to_map = Vec::new();
         let steps = std::mem::take(&mut self.plan.host);
         let namespaces = usher::namespaces_of(&steps);
+        let gets_devices = steps.iter().any(
+            |step| matches!(&step.action, HostAction::MoveNetDevice(device) if device.namespace.is_none()),
+        );
         for step in steps {
             let origin = step.origin.clone();
             match &step.action {
@@ -219,6 +222,10 @@ impl<'k> Birth<'k> {
                     born?;
                 }
                 HostAction::WriteIdMaps { uids, gids } => {
+                    if gets_devices {
+                        let held = self.net_devices.hold(self.kernel, self.first_born()?.pid).map(drop);
+                        self.unless_the_init_died(held)?;
+                    }
                     let written = self.write_id_maps(uids, gids);
                     self.unless_the_init_died(written)?;
                 }

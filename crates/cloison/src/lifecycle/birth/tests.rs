@@ -184,3 +184,21 @@ fn network_devices_come_back_from_a_birth_that_fails() {
         ]
     );
 }
+
+#[test]
+fn the_network_that_devices_go_to_is_held_before_the_init_takes_ids_that_hide_it() {
+    let kernel = Fake::new();
+    kernel.push_message(*b"r", None);
+    let machine = Machine::new();
+    let mut conception = conception(Record::disabled());
+    let mut spec = example(true);
+    spec.process.terminal = false;
+    spec.linux.net_devices = [("eth0".to_owned(), spec::NetDevice { name: None })].into();
+    conception.plan = Plan::new(&spec, &options(), &HostFacts::default()).unwrap();
+    drop(Birth::begin(&kernel, &machine.runtime, conception, Begin::WhenStarted).unwrap());
+    let calls = kernel.calls();
+    let opened: Vec<_> =
+        (0..).zip(&calls).filter(|(_, call)| call.starts_with("open(") && call.contains("/ns/net")).collect();
+    let mapped = calls.iter().position(|call| call.contains("uid_map")).unwrap();
+    assert!(matches!(opened[..], [(held, _)] if held < mapped), "{calls:#?}");
+}
