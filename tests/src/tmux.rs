@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::caller;
 use crate::patience::patient;
 use crate::sandbox::{Sandbox, until};
 
@@ -40,6 +41,10 @@ impl<'s> Tmux<'s> {
         let mut command = self.sandbox.bare_command("tmux");
         // Without it tmux shows no characters but those of ASCII.
         command.env("LC_ALL", "C.UTF-8").arg("-S").arg(&self.socket).args(arguments);
+        // What is typed there finds the caller's systemd.
+        if let Some(directory) = caller::runtime_directory() {
+            command.env("XDG_RUNTIME_DIR", directory);
+        }
         command
     }
 

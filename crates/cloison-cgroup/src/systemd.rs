@@ -124,8 +124,10 @@ impl Systemd {
     /// [`Error::NoSystemd`] where it does not run, [`Error::UserOnLegacy`] for the user's on v1, which cannot hand over cgroups,
     /// [`Error::Bus`]; [`Error::NotMounted`].
     pub fn place(unit: Unit, layout: &Layout) -> Result<Self> {
-        let asked = std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").is_some_and(|address| !address.is_empty());
-        if !unit.user && !asked && !Path::new(BOOTED).is_dir() {
+        let address = if unit.user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
+        let asked = std::env::var_os(address).is_some_and(|address| !address.is_empty());
+        let is_there = asked || Path::new(BOOTED).is_dir();
+        if !unit.user && !is_there {
             return Err(Error::NoSystemd);
         }
         let mut path = PathBuf::new();
@@ -133,7 +135,9 @@ impl Systemd {
             if matches!(layout, Layout::Legacy { .. }) {
                 return Err(Error::UserOnLegacy);
             }
-            path.push(user_root()?.trim_start_matches('/'));
+            // A user's may be there all the same, in a container say.
+            let root = user_root().map_err(|error| if is_there { error } else { Error::NoSystemd })?;
+            path.push(root.trim_start_matches('/'));
         }
         let path = CgroupPath::Absolute(path.join(unit.below()?));
         let directories = match layout.place(&path)? {
