@@ -32,7 +32,7 @@ enum Base {
 }
 
 impl Rootfs {
-    /// A static busybox with links for those of its programs that tests call ([`APPLETS`]), all in `/bin`, and a small `/etc`.
+    /// A static busybox with links for those of its programs that tests call (`APPLETS`), all in `/bin`, and a small `/etc`.
     pub fn busybox() -> Self {
         Self::from_base(Base::Busybox)
     }
