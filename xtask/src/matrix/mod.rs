@@ -91,6 +91,10 @@ impl Cell {
         self.kernel != "uml"
     }
 
+    fn has_systemd(self) -> bool {
+        !matches!(self.layout, "v2" | "v1")
+    }
+
     /// Whether a name that was given is this cell's, or the beginning of it.
     fn is_named(self, name: &str) -> bool {
         self.name().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -100,7 +104,7 @@ impl Cell {
         Machine {
             kernel: self.kernel.to_owned(),
             cgroup: if self.layout == "v1" { "v1" } else { "v2" }.to_owned(),
-            init: if matches!(self.layout, "v2" | "v1") { "none" } else { "systemd" }.to_owned(),
+            init: if self.has_systemd() { "systemd" } else { "none" }.to_owned(),
             lsm: if self.layout == "selinux" { "selinux" } else { "apparmor" }.to_owned(),
             enforcing: self.layout == "selinux",
             share: Some((workspace(), false)),
@@ -477,6 +481,12 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
     if cell.layout == "v2-units" {
         script.push_str("export CLOISON_TEST_SYSTEMD=1\n");
     }
+    // Where the kernel has it: nothing loads it by itself.
+    script.push_str("modprobe --quiet loop\n");
+    if cell.has_systemd() {
+        // The user's own, for tests in which a user calls though root does elsewhere.
+        let _ = writeln!(script, "systemctl start user@{USER}.service");
+    }
     if cell.rootless {
         script.push_str(&become_ordinary(cell));
     }
@@ -508,7 +518,7 @@ fn become_ordinary(cell: Cell) -> String {
              echo $$ > delegated/tests/cgroup.procs && cd - || exit 1\n"
         ),
         _ => format!(
-            "systemctl start user@{USER}.service && setpriv --reuid {USER} --regid {USER} --init-groups \
+            "setpriv --reuid {USER} --regid {USER} --init-groups \
              env XDG_RUNTIME_DIR=/run/user/{USER} \
              systemd-run --user --quiet --unit tests --property Delegate=yes sleep infinity && \
              cd /sys/fs/cgroup/user.slice/user-{USER}.slice/user@{USER}.service/app.slice/tests.service && mkdir tests && \
