@@ -29,8 +29,8 @@ fn stats_is_one_line_that_begins_as_programs_expect() {
 #[test]
 fn stats_counts_what_the_container_did() {
     let sandbox = Sandbox::new();
-    let script = "dd if=/dev/zero of=/dev/shm/file bs=1M count=8 2>/dev/null; i=0; \
-                  while test $i -lt 20000; do i=$((i+1)); done; echo done; sleep 1000; true";
+    let script = "sleep 1000 & dd if=/dev/zero of=/dev/shm/file bs=1M count=8 2>/dev/null; i=0; \
+                  while test $i -lt 20000; do i=$((i+1)); done; echo done; wait";
     let container = sandbox.busybox(script).start();
     container.until_prints("done");
     let data = &sandbox.cloison(["events", "--stats", container.id()]).json()["data"];
@@ -60,8 +60,8 @@ fn stats_agree_with_those_of_runc_key_by_key() {
         sandbox.finish(command)
     };
     // The container is runc's, and has done something of everything.
-    let script = "dd if=/dev/zero of=/dev/shm/file bs=1M count=8 2>/dev/null; i=0; \
-                  while test $i -lt 20000; do i=$((i+1)); done; echo done; sleep 1000; true";
+    let script = "sleep 1000 & dd if=/dev/zero of=/dev/shm/file bs=1M count=8 2>/dev/null; i=0; \
+                  while test $i -lt 20000; do i=$((i+1)); done; echo done; wait";
     let id = sandbox.new_id();
     let theirs = sandbox.busybox(script).set("/linux/resources/pids", json!({"limit": 50}));
     theirs.write();

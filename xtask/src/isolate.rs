@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// The environment variable that says how many tests run at a time, where that is not as many as there are processors.
 pub(crate) const JOBS: &str = "CLOISON_TEST_JOBS";
 
+/// The environment variable that says how many times a test that has failed is run again.
+const AGAIN: &str = "CLOISON_TEST_AGAIN";
+
 /// Runs the tests of a test program whose names contain one of the filters (all of them without a filter), as many at a time as
 /// there are processors.
 ///
@@ -31,13 +34,25 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
     let names: Vec<&str> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     let (count, begun) = (names.len(), Instant::now());
     let failed = Mutex::new(Vec::new());
-    pool::each(jobs(), names, |name| {
+    let again = number_of(AGAIN).unwrap_or(0);
+    pool::each(number_of(JOBS).unwrap_or_else(pool::processors), names, |name| {
         if let Err(error) = one(program, name) {
-            println!("FAILED: {file}::{name}: {error}");
+            println!("{}: {file}::{name}: {error}", if again == 0 { "FAILED" } else { "failed at first" });
             failed.lock().expect("no thread panics").push(name);
         }
     });
-    let failed = failed.into_inner().expect("no thread panics");
+    let mut failed = failed.into_inner().expect("no thread panics");
+    for time in 1..=again {
+        failed.retain(|name| {
+            let outcome = one(program, name);
+            match &outcome {
+                Ok(()) => println!("passed when run again, alone: {file}::{name}"),
+                Err(error) if time == again => println!("FAILED: {file}::{name}: {error}"),
+                Err(error) => println!("failed again: {file}::{name}: {error}"),
+            }
+            outcome.is_err()
+        });
+    }
     println!(
         "{} passed, {} failed, {:.1} s",
         count - failed.len(),
@@ -47,10 +62,9 @@ pub(crate) fn isolate(program: &str, filters: &[&str]) -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
 }
 
-/// How many tests run at a time.
-fn jobs() -> usize {
-    let said = std::env::var(JOBS).ok().and_then(|text| text.parse().ok());
-    said.unwrap_or_else(pool::processors)
+/// What an environment variable says, if it is a number.
+fn number_of(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
 /// What the program was before it was compiled: its own name has a hash at its end.
