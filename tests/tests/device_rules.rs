@@ -95,6 +95,7 @@ fn wildcards_stand_for_every_number() {
 
 #[test]
 fn a_block_device_is_not_the_character_device_of_its_number() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     skip_unless!(has_file("/dev/loop0"), "needs loop devices");
     let allow = |kind: &str| {
         let rule = json!({"allow": true, "type": kind, "major": 7, "minor": 0, "access": "rw"});
@@ -163,6 +164,7 @@ fn a_hole_in_a_range_holds_or_is_refused_by_name() {
 
 #[test]
 fn a_file_system_is_mounted_from_a_device_that_the_container_may_not_use() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     skip_unless!(
         has_file("/usr/sbin/mkfs.ext4") && has_file("/dev/loop0"),
         "needs mkfs.ext4 and loop devices"

@@ -199,6 +199,7 @@ impl Drop for Disk {
 
 #[test]
 fn a_throttled_write_keeps_its_rate() {
+    only_root!("device nodes, nor a disk of the host's to write");
     skip_unless!(has_controller("blkio"), "needs the blkio or io controller");
     let sandbox = Sandbox::new();
     let Some(disk) = Disk::new(&sandbox, 8 * MIB) else {
