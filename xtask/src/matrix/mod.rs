@@ -124,6 +124,8 @@ struct Outcome {
     failed: Vec<String>,
     /// `FILE::TEST: why`.
     skipped: Vec<String>,
+    /// `FILE::TEST: how it ended`, of those that were to be run again. They may have passed then.
+    at_first: Vec<String>,
     seconds: u64,
     /// The commit whose tests were run, all of them; none where only some were.
     commit: Option<String>,
@@ -170,6 +172,8 @@ impl Outcome {
                 outcome.passed += passed;
             } else if let Some(failed) = line.strip_prefix("FAILED: ") {
                 outcome.failed.push(failed.to_owned());
+            } else if let Some(failed) = line.strip_prefix("failed at first: ") {
+                outcome.at_first.push(failed.to_owned());
             } else if let Some(skipped) = line.strip_prefix("skipped: ") {
                 outcome.skipped.push(skipped.to_owned());
             }
@@ -311,6 +315,9 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
         done.0.put(cell, &outcome, outcome.commit.as_deref().unwrap_or("in parts"));
         done.1 += outcome.failed.len();
         match &outcome.commit {
+            Some(_) if wanted.write && !outcome.at_first.is_empty() => {
+                println!("{}: not all passed at once, and so it is not written", output.display());
+            }
             Some(commit) if wanted.write => write(cell, &outcome, commit)?,
             None if wanted.write => {
                 println!("{}: it is not of all tests, and so not written", output.display());
@@ -332,6 +339,7 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
 
 /// Says what came of a cell.
 fn tell(cell: Cell, outcome: &Outcome) {
+    outcome.at_first.iter().for_each(|name| println!("failed at first: {name}"));
     outcome.failed.iter().for_each(|name| println!("FAILED: {name}"));
     println!(
         "--- {}: {} passed, {} failed, {} skipped, {} s",
@@ -542,12 +550,13 @@ mod tests {
 
     #[test]
     fn what_the_programs_print_is_counted() {
-        let output = "# all tests of 0123abc\n# exec-1\nskipped: exec::a: no such feature\nFAILED: b: exit status: 101\n  12 passed, 3 failed, \n\
+        let output = "# all tests of 0123abc\n# exec-1\nskipped: exec::a: no such feature\nfailed at first: c: exit status: 101\nFAILED: b: exit status: 101\n  12 passed, 3 failed, \n\
             4 passed, 1 failed, 0.3 s\n# run-2\nskipped: exec::a: no such feature\n2 passed, 0 failed, 0.1 s\n\
             # ended after 17 s, exit code 1\n";
         let outcome = Outcome::read(output);
         assert_eq!(outcome.passed, 5, "one of them was skipped");
         assert_eq!(outcome.failed, ["b: exit status: 101"]);
+        assert_eq!(outcome.at_first, ["c: exit status: 101"]);
         assert_eq!(outcome.skipped, ["exec::a: no such feature"]);
         assert_eq!(
             (outcome.seconds, outcome.code, outcome.commit.as_deref()),
