@@ -146,7 +146,8 @@ const WORK: &str = "work";
 /// Makes a bundle whose root file system is a copy-on-write view of `rootfs`, in a new mount namespace of this process.
 ///
 /// An ordinary user gets a user namespace, too, which has the right to mount (overlay: Linux 5.11), and in which only what is the user's own
-/// can be changed.
+/// can be changed. A directory that was there can be emptied in it, but before Linux 6.6 not removed (EIO): overlay marks the place by an
+/// attribute that an ordinary user's tmpfs had not (`CONFIG_TMPFS_XATTR`).
 fn throw_away_bundle(rootfs: &Path, is_root: bool) -> Result<PathBuf, TryError> {
     if is_root {
         Linux.unshare(NamespaceFlags::MOUNT).map_err(TryError::Namespace)?;
