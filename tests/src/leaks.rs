@@ -53,14 +53,15 @@ pub fn describe(leaks: &[Leak]) -> String {
 
 /// Looks for leaks until there are none, or until the kernel has had two seconds.
 pub(crate) fn settle(sandbox: &Sandbox) -> Vec<Leak> {
-    let deadline = Instant::now() + patient(GRACE);
+    let begun = Instant::now();
     loop {
         sandbox.reap();
         let left = survey(sandbox);
-        if left.is_empty() || Instant::now() > deadline {
+        let waited = begun.elapsed();
+        if left.is_empty() || waited > patient(GRACE) {
             return left;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep((waited / 8).clamp(Duration::from_millis(5), Duration::from_millis(100)));
     }
 }
 

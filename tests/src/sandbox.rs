@@ -265,23 +265,16 @@ impl Sandbox {
 
     /// Waits for a process of a container that was given to us when its parent ended, and returns how it ended.
     pub fn wait_for_orphan(&self, pid: u32) -> i32 {
-        let pid = to_pid(pid);
-        let deadline = Instant::now() + patient(PATIENCE);
-        loop {
-            match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
-                Ok(Some((_, status))) => {
-                    return status
-                        .exit_status()
-                        .or_else(|| status.terminating_signal().map(|s| 128 + s))
-                        .unwrap_or(-1);
-                }
-                Ok(None) => {
-                    assert!(Instant::now() < deadline, "process {} did not end", pid.as_raw_nonzero());
-                }
-                Err(error) => panic!("waitpid {}: {error}: is it our child?", pid.as_raw_nonzero()),
+        let mut ended = None;
+        until(&format!("process {pid} ends"), || {
+            match rustix::process::waitpid(Some(to_pid(pid)), WaitOptions::NOHANG) {
+                Ok(end) => ended = end,
+                Err(error) => panic!("waitpid {pid}: {error}: is it our child?"),
             }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+            ended.is_some()
+        });
+        let (_, status) = ended.expect("that was waited for");
+        status.exit_status().or_else(|| status.terminating_signal().map(|s| 128 + s)).unwrap_or(-1)
     }
 
     /// Reaps every process that was given to us and has ended.
@@ -428,13 +421,14 @@ impl Drop for Foreground<'_> {
     }
 }
 
-/// Waits until something holds, looking every few milliseconds.
+/// Waits until something holds, looking every few milliseconds, and less often the longer it takes: looking may be to run a command.
 #[track_caller]
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + patient(PATIENCE);
+    let begun = Instant::now();
     while !holds() {
-        assert!(Instant::now() < deadline, "waited {:?} in vain until {what}", patient(PATIENCE));
-        std::thread::sleep(Duration::from_millis(2));
+        let waited = begun.elapsed();
+        assert!(waited < patient(PATIENCE), "waited {:?} in vain until {what}", patient(PATIENCE));
+        std::thread::sleep((waited / 8).clamp(Duration::from_millis(2), Duration::from_millis(100)));
     }
 }
 

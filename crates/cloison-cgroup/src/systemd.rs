@@ -16,6 +16,7 @@ mod unit;
 mod value;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ use crate::unified::Unified;
 
 /// Where systemd says that it runs, `sd_booted(3)`.
 const BOOTED: &str = "/run/systemd/system";
+
+/// How long a systemd that cannot be spoken with gets to see by itself that a cgroup is empty. The kernel tells it within 10 ms.
+const SYSTEMD_SEES_THE_END: Duration = Duration::from_secs(1);
 
 /// A cgroup that systemd makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,9 +313,34 @@ impl Systemd {
         read.collect()
     }
 
+    /// Removes the cgroup, then stops the unit if systemd could be reached.
+    ///
+    /// Where it could not be, the end of a unit rests with systemd alone, which looks whether the cgroup is empty when the kernel says that
+    /// something has changed; if it has gone by then, systemd takes the unit for running for ever (seen with 252). So it is first
+    /// given the time to take the cgroup away itself.
+    fn remove_with(&self, bus: std::result::Result<Bus, BusError>) -> Result<()> {
+        if let (Err(_), Directories::Unified(cgroup)) = (&bus, &self.directories) {
+            let until = Instant::now() + SYSTEMD_SEES_THE_END;
+            while cgroup.directory.exists() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let removed = self.directories.cgroup().remove();
+        match bus.and_then(|bus| self.stop(bus)) {
+            Ok(()) => {}
+            Err(error) if removed.is_ok() && !self.unit.is_slice() => {
+                log::warn!(
+                    "the unit's processes are gone, but if it has failed, systemd remembers it: {error}"
+                );
+            }
+            Err(error) if removed.is_ok() => return Err(error.into()),
+            Err(error) => log::warn!("{error}"),
+        }
+        removed
+    }
+
     /// Stops the unit and has systemd forget that it has failed. That it is gone already is success.
-    fn stop(&self) -> Result<(), BusError> {
-        let mut bus = self.connect()?;
+    fn stop(&self, mut bus: Bus) -> Result<(), BusError> {
         let name = self.unit.name.as_str();
         bus.watch_jobs(name)?;
         let arguments = vec![Value::text(name), Value::text("replace")];
@@ -468,17 +497,6 @@ impl Cgroup for Systemd {
     /// Also stops the unit. A scope ends with its last process by itself, so that systemd cannot be reached is no error, but is
     /// told as a warning.
     fn remove(&self) -> Result<()> {
-        let removed = self.directories.cgroup().remove();
-        match self.stop() {
-            Ok(()) => {}
-            Err(error) if removed.is_ok() && !self.unit.is_slice() => {
-                log::warn!(
-                    "the unit's processes are gone, but if it has failed, systemd remembers it: {error}"
-                );
-            }
-            Err(error) if removed.is_ok() => return Err(error.into()),
-            Err(error) => log::warn!("{error}"),
-        }
-        removed
+        self.remove_with(self.connect())
     }
 }

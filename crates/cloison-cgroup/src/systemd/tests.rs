@@ -176,6 +176,22 @@ fn a_unit_whose_start_failed_is_stopped_without_waiting() {
 }
 
 #[test]
+fn a_systemd_that_cannot_be_reached_is_given_the_time_to_see_that_the_cgroup_is_empty() {
+    let mount = tempfile::tempdir().unwrap();
+    let directory = mount.path().join("box-1.scope");
+    std::fs::create_dir(&directory).unwrap();
+    let directories =
+        Directories::Unified(Unified { mount: mount.path().to_owned(), directory: directory.clone() });
+    let systemd = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        std::fs::remove_dir(directory)
+    });
+    let nobody = bus::testing::connect(&mount.path().join("bus"), false, LONG);
+    Systemd { directories, ..scope() }.remove_with(nobody).unwrap();
+    systemd.join().unwrap().expect("it was there until systemd has removed it");
+}
+
+#[test]
 fn the_record_of_a_unit_reads_as_it_was_written() {
     let record = Record::Systemd(scope());
     let text = serde_json::to_string(&record).unwrap();
