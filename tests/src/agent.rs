@@ -11,6 +11,8 @@ use cloison_linux::socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
+use crate::patience::patient;
+
 /// An agent that listens on a socket.
 pub struct Agent {
     path: PathBuf,
@@ -19,7 +21,7 @@ pub struct Agent {
 }
 
 /// How long an agent waits for anything.
-const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Agent {
     /// Listens at a path, for as many containers or programs in them; `answer` says what becomes of each call.
@@ -59,7 +61,7 @@ impl Agent {
 
     /// What it was told of the next container or program.
     pub fn told(&self) -> Value {
-        self.told.recv_timeout(Duration::from_secs(20)).expect("a listener was handed over")
+        self.told.recv_timeout(patient(PATIENCE)).expect("a listener was handed over")
     }
 
     /// Waits until nobody is left who could make a call.
@@ -79,5 +81,6 @@ fn serve(listener: &OwnedFd, answer: fn(&Notification) -> Answer) {
 /// Whether something comes; not where all that could has gone.
 fn comes(fd: std::os::fd::BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    poll(&mut polled, Some(&PATIENCE)).expect("poll") > 0 && polled[0].revents().contains(PollFlags::IN)
+    let patience = Timespec { tv_sec: patient(PATIENCE).as_secs().cast_signed(), tv_nsec: 0 };
+    poll(&mut polled, Some(&patience)).expect("poll") > 0 && polled[0].revents().contains(PollFlags::IN)
 }

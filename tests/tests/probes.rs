@@ -76,7 +76,7 @@ const PROBES: [(&str, &str); 45] = [
 type Comparable = fn(&str) -> String;
 
 /// Where the candidate may show something else, why, and what is compared all the same.
-const DIFFERENCES: [(&str, &str, Comparable); 7] = [
+const DIFFERENCES: [(&str, &str, Comparable); 8] = [
     ("/dev", "the message queues of a user namespace belong to its root's group, too", |text| {
         let busybox =
             text.replace("root     65534           40 mqueue", "root     root            40 mqueue");
@@ -86,9 +86,13 @@ const DIFFERENCES: [(&str, &str, Comparable); 7] = [
     (
         "mount attributes",
         "the order of the cgroup hierarchies is free; masked directories have no room in them, as since runc 1.3; \
-         the directory of the hierarchies is read-only when `ro` is asked for, which old releases of runc forget",
+         the directory of the hierarchies is read-only when `ro` is asked for, which old releases of runc forget; \
+         they do not know the hierarchy `misc` either",
         comparable_mounts,
     ),
+    ("cgroup", "old releases of runc do not know the hierarchy `misc`", |text| {
+        text.lines().filter(|line| !line.contains(":misc:")).collect::<Vec<_>>().join("\n")
+    }),
     ("/sys/fs/cgroup", "read-only, see `mount attributes`", without_touch),
     (
         "ignored signals",
@@ -106,7 +110,7 @@ fn comparable_mounts(table: &str) -> String {
         .replace("/sys/fs/cgroup type tmpfs (rw,", "/sys/fs/cgroup type tmpfs (ro,")
         .replace(" - cgroup systemd ", " - cgroup cgroup ")
         .replace("systemd on /sys/fs/cgroup", "cgroup on /sys/fs/cgroup");
-    let mut lines: Vec<&str> = table.lines().collect();
+    let mut lines: Vec<&str> = table.lines().filter(|line| !line.ends_with("cgroup rw,misc")).collect();
     lines.sort_unstable();
     lines.join("\n")
 }
