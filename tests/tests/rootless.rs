@@ -371,6 +371,20 @@ fn namespaces_of_a_users_container_are_joined_by_another_of_the_same_user() {
 }
 
 #[test]
+fn an_oom_score_is_set_where_the_user_namespace_is_joined() {
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let first = user.start(&user.root_only("sleep 1000"));
+    let bundle = user.root_only("cat /proc/self/oom_score_adj").set("/process/oomScoreAdj", 555);
+    let bundle = bundle.namespace("user", Some(&first.namespace("user")));
+    // Whoever is the quicker of the runtime and the first process.
+    for _ in 0..10 {
+        assert_eq!(user.run(&bundle).ok(), "555\n");
+    }
+    first.end();
+}
+
+#[test]
 fn groups_that_the_joined_user_namespace_denies_are_refused_by_name() {
     only_for!(Cloison, "others tell the errno");
     let sandbox = Sandbox::new();

@@ -209,6 +209,7 @@ impl<'k> Birth<'k> {
                     sources.push((source.mount, sources::open(self.kernel, source, &origin)?));
                 }
                 HostAction::MapSource(source) => to_map.push((source.clone(), origin)),
+                HostAction::LendOomScoreAdj(score) => before.score(*score)?,
                 HostAction::TimeOffsets(offsets) => before.time_offsets(offsets)?,
                 HostAction::JoinNamespace(kind, path) => {
                     if !before.join(*kind, path)? {

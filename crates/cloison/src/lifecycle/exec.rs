@@ -22,7 +22,6 @@ mod admission;
 pub(super) mod hook;
 mod newcomer;
 mod outside;
-mod score;
 
 use self::admission::Admission;
 use super::error::Doing as _;

@@ -38,6 +38,7 @@ mod resize;
 mod restore;
 mod rootless;
 mod run;
+mod score;
 mod sources;
 mod start;
 mod state;

@@ -41,6 +41,10 @@ pub(super) fn host_side(
     mounts::sources(spec, container, true, &mut steps);
     namespaces.clocks_by_host(spec, facts, &mut steps);
     namespaces.join_for_init(facts, &mut steps);
+    let joins_user = namespaces.joins(NamespaceFlags::USER);
+    if let Some(score) = spec.process.oom_score_adj.filter(|_| joins_user) {
+        steps.push(HostAction::LendOomScoreAdj(score), "/process/oomScoreAdj");
+    }
     // After what its process inherits.
     if let Some(unit) = &facts.unit {
         let start = StartUnit { unit: unit.clone(), properties };
@@ -50,8 +54,9 @@ pub(super) fn host_side(
     }
     let origin = Origin::of_optional(!spec.linux.namespaces.is_empty(), "/linux/namespaces");
     steps.push(HostAction::CloneInit(namespaces.to_clone()), origin);
-    // While the init waits for its ids: afterwards it hides itself, and an ordinary user may not write its files any more.
-    if let Some(score) = spec.process.oom_score_adj {
+    // While the init waits for its ids: afterwards it hides itself, and an ordinary user may not write its files any more. One that joins a
+    // user namespace waits for none, and has inherited the score.
+    if let Some(score) = spec.process.oom_score_adj.filter(|_| !joins_user) {
         steps.push(HostAction::OomScoreAdj(score), "/process/oomScoreAdj");
     }
     if namespaces.new.contains(NamespaceFlags::USER) {

@@ -1,4 +1,4 @@
-//! The namespaces for children that the runtime takes for the moment in which the init is born.
+//! What the runtime takes for the moment in which the init is born, for the init to inherit: namespaces for children, and an OOM score.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -9,18 +9,24 @@ use cloison_linux::{Errno, Kernel, Mode, OFlags};
 use crate::init::security;
 use crate::lifecycle::Error;
 use crate::lifecycle::error::Doing as _;
+use crate::lifecycle::score::Score;
 
-/// The namespaces for children that the runtime has taken for a moment, and gives back after the init is born: hooks and whatever else it
-/// starts must not be in them.
+/// What the runtime has taken for a moment, and gives back after the init is born: hooks and whatever else it starts must not have it.
 pub(super) struct Borrowed<'k> {
     kernel: &'k dyn Kernel,
     namespaces: Vec<(OwnedFd, NamespaceFlags)>,
+    score: Option<Score<'k>>,
 }
 
 impl<'k> Borrowed<'k> {
     /// None yet.
     pub(super) fn new(kernel: &'k dyn Kernel) -> Self {
-        Self { kernel, namespaces: Vec::new() }
+        Self { kernel, namespaces: Vec::new(), score: None }
+    }
+
+    pub(super) fn score(&mut self, score: i32) -> Result<(), Error> {
+        self.score = Some(Score::lend(self.kernel, score)?);
+        Ok(())
     }
 
     pub(super) fn time_offsets(&mut self, offsets: &[(&'static str, i64, u32)]) -> Result<(), Error> {
@@ -62,10 +68,12 @@ impl<'k> Borrowed<'k> {
     }
 
     pub(super) fn undo(&mut self) -> Result<(), Error> {
-        self.namespaces.drain(..).try_for_each(|(own, kind)| {
+        let score = self.score.take().map_or(Ok(()), Score::take_back);
+        let namespaces = self.namespaces.drain(..).try_for_each(|(own, kind)| {
             self.kernel
                 .setns(own.as_fd(), kind)
                 .doing(format!("coming back to the runtime's {kind} namespace"))
-        })
+        });
+        score.and(namespaces)
     }
 }

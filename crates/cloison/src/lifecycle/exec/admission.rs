@@ -12,13 +12,13 @@ use cloison_linux::{Errno, Kernel, Linux, Mode, OFlags, launch, process};
 
 use super::ExecOptions;
 use super::newcomer::Newcomer;
-use super::score::Score;
 use crate::id::ContainerId;
 use crate::init::channel::{Failure, FromInit};
 use crate::init::create::Inheritance;
 use crate::init::exec::{Container, join};
 use crate::lifecycle::error::Doing as _;
 use crate::lifecycle::first_process::FirstProcess;
+use crate::lifecycle::score::Score;
 use crate::lifecycle::{Error, Runtime, preserved, resctrl, rootless, store_with};
 use crate::plan::exec::{Asked, ExecAction, ExecFacts, ExecPlan};
 use crate::plan::labels::Modules;

@@ -76,6 +76,8 @@ pub enum HostAction {
     MoveNetDevice(NetDevice),
     /// Puts the init into a class of service of the resctrl file system, which is made where it is not there.
     JoinResctrl(Box<resctrl::Request>),
+    /// Writes `/proc/self/oom_score_adj` (proc(5)) until the init is born, which inherits it.
+    LendOomScoreAdj(i32),
     /// Writes `/proc/PID/oom_score_adj` (proc(5)).
     OomScoreAdj(i32),
     /// Raises the hard limit of the init, which only the host's side may; the init sets the exact values itself.
@@ -155,6 +157,7 @@ impl fmt::Display for HostAction {
             }
             Self::MoveNetDevice(device) => device.fmt(f),
             Self::JoinResctrl(request) => request.fmt(f),
+            Self::LendOomScoreAdj(score) => write!(f, "oom_score_adj {score}, for the init"),
             Self::OomScoreAdj(score) => write!(f, "oom_score_adj {score}"),
             Self::RaiseLimit(resource, hard) => write!(f, "raise the hard limit of {resource:?} to {hard}"),
             Self::OpenHookOutputs(outputs) => write!(f, "open files for the output of hooks: {outputs}"),

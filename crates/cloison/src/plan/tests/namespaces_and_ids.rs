@@ -146,6 +146,18 @@ fn the_oom_score_is_written_while_the_init_waits_for_its_ids() {
 }
 
 #[test]
+fn the_oom_score_is_inherited_by_an_init_that_joins_a_user_namespace() {
+    let mut spec = example();
+    spec.process.oom_score_adj = Some(5);
+    join(&mut spec, NamespaceType::User);
+    let lines = host(&plan(&spec));
+    let scores: Vec<&String> = lines.iter().filter(|line| line.contains("oom_score_adj")).collect();
+    assert_eq!(scores, ["oom_score_adj 5, for the init  [/process/oomScoreAdj]"]);
+    let place = |word: &str| lines.iter().position(|line| line.contains(word)).unwrap();
+    assert!(place("oom_score_adj") < place("start the init"), "{lines:#?}");
+}
+
+#[test]
 fn in_a_user_namespace_devices_are_bound_and_the_keyring_is_searched_by_others() {
     let plan = plan(&example_with_user_namespace());
     let binds = plan.container.iter().filter(|step| matches!(step.action, Action::Device(_, true))).count();
