@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use cloison_tests::{Sandbox, only_for, until};
 use rustix::process::Signal;
 
-/// At how many moments of a `create` it is killed.
-const STEPS: u32 = 60;
+/// At how many moments of a `create` it is killed: what `CLOISON_CRASH_STEPS` says, else 60.
+fn steps() -> u32 {
+    let said = std::env::var("CLOISON_CRASH_STEPS").ok();
+    said.map_or(60, |steps| steps.parse().expect("CLOISON_CRASH_STEPS is a number"))
+}
 
 /// Kills `create` after each of these delays, then deletes.
 fn kill_create_after(sandbox: &Sandbox, delays: impl Iterator<Item = Duration>) {
@@ -37,7 +40,8 @@ fn create_that_is_killed_at_any_moment_leaves_nothing_after_delete() {
     let container = bundle.create();
     let whole = begun.elapsed();
     container.delete_force().ok();
-    kill_create_after(&sandbox, (0..=STEPS).map(|step| whole * step / STEPS));
+    let steps = steps();
+    kill_create_after(&sandbox, (0..=steps).map(|step| whole * step / steps));
 }
 
 #[test]
@@ -154,7 +158,7 @@ fn stop_and_delete(sandbox: &Sandbox, id: &str, when: &str) {
 #[test]
 fn a_monitor_that_is_killed_while_it_makes_a_container_leaves_nothing_after_delete() {
     only_for!(Cloison, "no other runtime has a monitor");
-    let sandbox = Sandbox::new();
+    let (sandbox, steps) = (Sandbox::new(), steps());
     for terminal in [false, true] {
         let bundle = sandbox.sleeper().set("/process/terminal", terminal);
         bundle.write();
@@ -165,10 +169,10 @@ fn a_monitor_that_is_killed_while_it_makes_a_container_leaves_nothing_after_dele
         let whole = begun.elapsed();
         sandbox.container(&id).delete_force().ok();
         let (mut killed_early, mut killed_late) = (0, 0);
-        for step in 0..=STEPS {
+        for step in 0..=steps {
             let id = sandbox.new_id();
             let run = sandbox.spawn(bundle.run_command_as(&id, &flags));
-            std::thread::sleep(whole * step / STEPS);
+            std::thread::sleep(whole * step / steps);
             // Before the first of these moments there is no monitor yet.
             until("there is a monitor", || monitor_of(&sandbox, run.pid(), &id).is_some());
             let monitor = monitor_of(&sandbox, run.pid(), &id).expect("it was there");
@@ -181,7 +185,7 @@ fn a_monitor_that_is_killed_while_it_makes_a_container_leaves_nothing_after_dele
                 told.refused_saying(&["the monitor was killed by signal 9"]);
                 killed_early += 1;
             }
-            stop_and_delete(&sandbox, &id, &format!("step {step} of {STEPS}, terminal: {terminal}"));
+            stop_and_delete(&sandbox, &id, &format!("step {step} of {steps}, terminal: {terminal}"));
         }
         println!("terminal {terminal}: {killed_early} before the command returned, {killed_late} after that");
     }

@@ -484,7 +484,7 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
     );
     script.push_str(if cell.is_emulated() {
         // What is repeated for chance's sake is so elsewhere.
-        "export CLOISON_STREAM_ROUNDS=1 CLOISON_CHECKPOINT_ROUNDS=1 CLOISON_RACE_ROUNDS=15\n"
+        "export CLOISON_STREAM_ROUNDS=1 CLOISON_CHECKPOINT_ROUNDS=1 CLOISON_RACE_ROUNDS=15 CLOISON_CRASH_STEPS=15\n"
     } else {
         // Races are for two processors, which the host has.
         "export CLOISON_RACE_ROUNDS=10\n"
