@@ -198,9 +198,10 @@ impl Running<'_, '_> {
         format!("/proc/{}/ns/{file}", self.pid)
     }
 
-    /// Kills and deletes it.
+    /// Kills and deletes it; nobody is left of it then, who would keep its filters before Linux 6.11.
     pub fn end(self) {
         self.user.does(&["kill", &self.id, "KILL"]).ok();
         self.user.does(&["delete", "--force", &self.id]).ok();
+        self.user.sandbox.reap();
     }
 }

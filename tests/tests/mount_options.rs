@@ -25,6 +25,13 @@ fn is_locked(option: &str, output: &Output) -> bool {
     locked
 }
 
+/// A volume with the access times that mounts have when nothing is said, as those of the host need not be.
+fn volume_with_relatime(sandbox: &Sandbox) -> std::path::PathBuf {
+    let volume = sandbox.directory("volume");
+    sandbox.mount("tmpfs", &volume, "tmpfs", rustix::mount::MountFlags::empty(), "");
+    volume
+}
+
 #[test]
 fn options_that_set_a_flag() {
     let sandbox = Sandbox::new();
@@ -105,7 +112,7 @@ fn options_without_an_effect_of_their_own_are_taken() {
 #[test]
 fn flags_are_set_on_a_bind_mount() {
     let sandbox = Sandbox::new();
-    let volume = sandbox.directory("volume");
+    let volume = volume_with_relatime(&sandbox);
     for option in ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"] {
         let bundle = sandbox.busybox("awk '$5 == \"/mnt\"' /proc/self/mountinfo");
         let output = bundle.mount("bind", &volume, "/mnt", &["bind", option]).run();
@@ -190,7 +197,7 @@ fn a_user_namespace_keeps_the_flags_of_the_source_that_are_locked_and_no_others(
 #[test]
 fn recursive_options_reach_the_mounts_below() {
     let sandbox = Sandbox::new();
-    let volume = sandbox.directory("volume");
+    let volume = volume_with_relatime(&sandbox);
     let below = sandbox.directory("volume/below");
     sandbox.mount("tmpfs", &below, "tmpfs", rustix::mount::MountFlags::empty(), "");
     for (option, shown) in [
