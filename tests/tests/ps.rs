@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use cloison_tests::{Container, Sandbox, append_command, json, only_for, until};
+use cloison_tests::{Container, Sandbox, append_command, caller, json, only_for, until};
 
 /// A container with a shell and its child, both started.
 fn two_processes(sandbox: &Sandbox) -> Container<'_> {
@@ -55,7 +55,12 @@ fn table_is_the_title_of_the_hosts_ps_and_the_containers_lines() {
     assert_eq!(lines[0], ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
     assert_eq!((lines.len(), output.stderr.as_str()), (3, ""), "{}", output.describe());
     assert!(lines[1..].iter().any(|line| line[1] == container.pid().to_string()), "{}", output.describe());
-    assert!(lines[1..].iter().all(|line| line[0] == "root"), "{}", output.describe());
+    let pid = container.pid().to_string();
+    let owner =
+        std::process::Command::new("ps").args(["-o", "user=", "-p", &pid]).output().expect("ps is there");
+    let owner = String::from_utf8(owner.stdout).expect("it is a name");
+    assert_eq!(owner.trim() == "root", caller::ordinary().is_none(), "{owner:?}");
+    assert!(lines[1..].iter().all(|line| line[0] == owner.trim()), "{}", output.describe());
     container.end();
 }
 
