@@ -7,8 +7,10 @@ use cloison_tests::{Container, Sandbox, append_command, caller, json, only_for, 
 /// A container with a shell and its child, both started.
 fn two_processes(sandbox: &Sandbox) -> Container<'_> {
     let container = sandbox.busybox("sleep 1000; true").start();
-    until("the child is there", || {
-        sandbox.cloison(["ps", "-f", "json", container.id()]).json().as_array().unwrap().len() == 2
+    until("the child is there, and what it will be", || {
+        let pids = sandbox.cloison(["ps", "-f", "json", container.id()]).json();
+        let is_sleep = |pid| std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"sleep\n");
+        pids.as_array().unwrap().iter().any(is_sleep)
     });
     container
 }
