@@ -50,7 +50,7 @@ cells: KERNEL/LAYOUT/WHO, or the beginning of that for several. The kernel is on
   selinux      as v2-systemd, and SELinux refuses what its policy does not allow (elsewhere it is AppArmor)
 and who calls the runtime is
   root
-  rootless     an ordinary user, with ranges of ids, and on v2 with a cgroup that is delegated
+  rootless     an ordinary user, with ranges of ids, and with a cgroup that is delegated (of v1, in every hierarchy)
 ";
 
 /// A machine to test in.
@@ -521,7 +521,14 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
 /// Says who calls the runtime, and puts the tests into a cgroup of the user's.
 fn become_ordinary(cell: Cell) -> String {
     let delegated = match cell.layout {
-        "v1" => String::new(),
+        // In every hierarchy. Those below have the processors and the memory of their parent, which a cpuset wants before it takes anybody.
+        "v1" => format!(
+            "for hierarchy in /sys/fs/cgroup/*; do \
+                 cd $hierarchy && {{ ! [ -e cpuset.cpus ] || echo 1 > cgroup.clone_children; }} && mkdir -p delegated/tests && \
+                 chown {USER}:{USER} delegated delegated/tests delegated/cgroup.procs delegated/tests/cgroup.procs && \
+                 echo $$ > delegated/tests/cgroup.procs && cd - || exit 1; \
+             done\n"
+        ),
         "v2" => format!(
             "cd /sys/fs/cgroup && mkdir -p delegated/tests && \
              sed 's/[a-z]*/+&/g' cgroup.controllers > cgroup.subtree_control && \
