@@ -199,7 +199,7 @@ fn a_monitor_that_is_killed_at_work_leaves_a_container_that_is_stopped_and_delet
         // The first process of a PID namespace does not die of SIGPIPE or SIGHUP, which come from within.
         let bundle = sandbox.busybox("while :; do echo words; done").set("/process/terminal", terminal);
         bundle.write();
-        for step in 0..20 {
+        for step in 0..u64::from(steps() / 3) {
             let id = sandbox.new_id();
             sandbox.finish(bundle.run_command_as(&id, &["--detach", "--monitor"])).ok();
             let monitor = monitor_of(&sandbox, u32::MAX, &id).expect("it is in the state");

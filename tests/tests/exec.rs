@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use cloison_tests::{Rootfs, Sandbox, append_command, json, only_for};
+use cloison_tests::{Rootfs, Sandbox, append_command, json, only_for, race};
 
 /// The namespaces of a process by its number on the host, as a container's shell would list its own.
 fn namespaces_of(pid: u32) -> String {
@@ -309,7 +309,7 @@ fn a_process_that_joins_cannot_be_looked_into() {
     let all: Vec<&str> = cloison_linux_capabilities();
     let container = sandbox.busybox(LOOK).user_namespace(100_000).capabilities(&all).start();
     container.until_prints("begun");
-    for _ in 0..50 {
+    for _ in 0..race::rounds() / 2 {
         container.exec(["true"]).ok();
     }
     assert!(!container.stdout().contains("LOOKED"), "{}", container.stdout());
@@ -338,7 +338,7 @@ fn a_first_process_that_joins_a_pid_namespace_cannot_be_looked_into() {
     let rootfs = Rootfs::busybox().owned_by(100_000, 100_000);
     let bundle = sandbox.bundle(rootfs).args(["true"]);
     let bundle = bundle.namespace("user", Some(&namespace("user"))).namespace("pid", Some(&namespace("pid")));
-    for _ in 0..50 {
+    for _ in 0..race::rounds() / 2 {
         bundle.run().ok();
     }
     assert!(!container.stdout().contains("LOOKED"), "{}", container.stdout());

@@ -220,15 +220,17 @@ fn cpus_are_those_of_the_affinity_for_exec() {
     let container =
         sandbox.sleeper().set("/process/execCPUAffinity", json!({"initial": "0", "final": "1"})).start();
     assert_eq!(container.exec_script(&[], show).line(), "1");
-    // Linux before 6.2 forgets it where the cgroup has a cpuset, for which there is `final`.
-    let initial = if host::kernel() >= (6, 2) { "1" } else { &allowed };
     for (affinity, expected) in [
-        (json!({"initial": "1"}), initial),
+        (json!({"initial": "1"}), "1"),
         (json!({"initial": "0", "final": "0-1"}), "0-1"),
         (json!({"final": "0"}), "0"),
     ] {
         let file = document(&sandbox, show, |process| process["execCPUAffinity"] = affinity.clone());
-        assert_eq!(container.exec_with::<&str>(&["--process", &file], []).line(), expected, "{affinity}");
+        let output = container.exec_with::<&str>(&["--process", &file], []);
+        // Linux before 6.2 may forget it where the cgroup has a cpuset, for which there is `final`.
+        let forgotten =
+            host::kernel() < (6, 2) && affinity.get("final").is_none() && output.line() == allowed;
+        assert!(forgotten || output.line() == expected, "{affinity}: {}", output.describe());
     }
     container.end();
     // What the runtime itself is bound to is not the container's affair.
