@@ -16,7 +16,7 @@ use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
 
 use crate::host;
-use crate::patience::patient;
+use crate::patience::{patient, pause};
 use crate::sandbox::{MARKER, Sandbox, to_pid};
 
 /// How long the kernel may take to end processes that were killed.
@@ -61,7 +61,7 @@ pub(crate) fn settle(sandbox: &Sandbox) -> Vec<Leak> {
         if left.is_empty() || waited > patient(GRACE) {
             return left;
         }
-        std::thread::sleep((waited / 8).clamp(Duration::from_millis(5), Duration::from_millis(100)));
+        std::thread::sleep(pause(waited));
     }
 }
 

@@ -18,7 +18,7 @@ use crate::caller;
 use crate::container::Container;
 use crate::leaks;
 use crate::output::Output;
-use crate::patience::patient;
+use crate::patience::{patient, pause};
 use crate::rootfs::{Rootfs, make_dir};
 use crate::runtime;
 
@@ -421,14 +421,14 @@ impl Drop for Foreground<'_> {
     }
 }
 
-/// Waits until something holds, looking every few milliseconds, and less often the longer it takes: looking may be to run a command.
+/// Waits until something holds, looking every few milliseconds, and less often the longer it takes.
 #[track_caller]
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         let waited = begun.elapsed();
         assert!(waited < patient(PATIENCE), "waited {:?} in vain until {what}", patient(PATIENCE));
-        std::thread::sleep((waited / 8).clamp(Duration::from_millis(2), Duration::from_millis(100)));
+        std::thread::sleep(pause(waited));
     }
 }
 

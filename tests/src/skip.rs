@@ -14,6 +14,21 @@ macro_rules! skip_unless {
     };
 }
 
+/// Ends the test unless an ordinary user gets a view of the host's programs from `cloison try`.
+#[macro_export]
+macro_rules! users_need_usr {
+    () => {
+        $crate::skip_unless!(
+            $crate::host::kernel() >= (5, 11),
+            "needs overlays in user namespaces, Linux 5.11"
+        );
+        $crate::skip_unless!(
+            $crate::host::users_see_usr(),
+            "needs a machine without mounts below /usr, of which the kernel gives an ordinary user no view"
+        );
+    };
+}
+
 /// Ends the test unless the binary under test is of the given [`Kind`](crate::Kind): for what differs by design.
 #[macro_export]
 macro_rules! only_for {

@@ -90,9 +90,7 @@ const DIFFERENCES: [(&str, &str, Comparable); 8] = [
          they do not know the hierarchy `misc` either",
         comparable_mounts,
     ),
-    ("cgroup", "old releases of runc do not know the hierarchy `misc`", |text| {
-        text.lines().filter(|line| !line.contains(":misc:")).collect::<Vec<_>>().join("\n")
-    }),
+    ("cgroup", "old releases of runc do not know the hierarchy `misc`", without_misc),
     ("/sys/fs/cgroup", "read-only, see `mount attributes`", without_touch),
     (
         "ignored signals",
@@ -113,6 +111,10 @@ fn comparable_mounts(table: &str) -> String {
     let mut lines: Vec<&str> = table.lines().filter(|line| !line.ends_with("cgroup rw,misc")).collect();
     lines.sort_unstable();
     lines.join("\n")
+}
+
+fn without_misc(text: &str) -> String {
+    text.lines().filter(|line| !line.contains(":misc:")).collect::<Vec<_>>().join("\n")
 }
 
 fn without_touch(text: &str) -> String {

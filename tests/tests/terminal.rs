@@ -406,14 +406,7 @@ fn a_multiplexer_that_the_image_has_made_up_is_not_opened() {
 #[test]
 fn try_gives_a_terminal() {
     if cloison_tests::caller::ordinary().is_some() {
-        cloison_tests::skip_unless!(
-            cloison_tests::host::kernel() >= (5, 11),
-            "needs overlays in user namespaces, Linux 5.11"
-        );
-        cloison_tests::skip_unless!(
-            cloison_tests::host::users_see_usr(),
-            "needs a machine without mounts below /usr, of which the kernel gives an ordinary user no view"
-        );
+        cloison_tests::users_need_usr!();
     }
     only_for!(Cloison, "no other runtime has `try`");
     let sandbox = Sandbox::new();

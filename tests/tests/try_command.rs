@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cloison_tests::user::User;
-use cloison_tests::{Rootfs, Sandbox, caller, host, only_for, skip_unless};
+use cloison_tests::{Rootfs, Sandbox, caller, host, only_for, skip_unless, users_need_usr};
 
 /// Where an ordinary user calls, there must be something of the host's to see.
 macro_rules! needs_usr {
@@ -12,16 +12,6 @@ macro_rules! needs_usr {
         if caller::ordinary().is_some() {
             users_need_usr!();
         }
-    };
-}
-
-macro_rules! users_need_usr {
-    () => {
-        skip_unless!(host::kernel() >= (5, 11), "needs overlays in user namespaces, Linux 5.11");
-        skip_unless!(
-            host::users_see_usr(),
-            "needs a machine without mounts below /usr, of which the kernel gives an ordinary user no view"
-        );
     };
 }
 

@@ -115,7 +115,7 @@ fn one(program: &str, name: &str) -> Result<()> {
     }
 }
 
-/// None when it had to be killed. It is not looked for: under an emulated processor, waking up costs more than it does elsewhere.
+/// None when it had to be killed. Nobody wakes up to look before it ends: where the processor is emulated, that costs more than elsewhere.
 fn wait(child: &mut std::process::Child) -> Result<Option<ExitStatus>> {
     let pidfd = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };

@@ -315,11 +315,12 @@ impl Systemd {
 
     /// Removes the cgroup, then stops the unit if systemd could be reached.
     ///
-    /// Where it could not be, the end of a unit rests with systemd alone, which looks whether the cgroup is empty when the kernel says that
-    /// something has changed; if it has gone by then, systemd takes the unit for running for ever (seen with 252). So it is first
-    /// given the time to take the cgroup away itself.
+    /// Where it could not be, the end of a scope rests with systemd alone, which looks whether the cgroup is empty when the kernel says that
+    /// something has changed; if it has gone by then, systemd takes the scope for running for ever (252). So it is first
+    /// given the time to take the cgroup away itself. A slice does not end by itself, nor does its cgroup.
     fn remove_with(&self, bus: std::result::Result<Bus, BusError>) -> Result<()> {
-        if let (Err(_), Directories::Unified(cgroup)) = (&bus, &self.directories) {
+        if let (Err(_), Directories::Unified(cgroup), false) = (&bus, &self.directories, self.unit.is_slice())
+        {
             let until = Instant::now() + SYSTEMD_SEES_THE_END;
             while cgroup.directory.exists() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(5));

@@ -192,6 +192,20 @@ fn a_systemd_that_cannot_be_reached_is_given_the_time_to_see_that_the_cgroup_is_
 }
 
 #[test]
+fn the_cgroup_of_a_slice_is_removed_without_waiting_for_a_systemd_that_cannot_be_reached() {
+    let mount = tempfile::tempdir().unwrap();
+    let directory = mount.path().join("machine-web.slice");
+    std::fs::create_dir(&directory).unwrap();
+    let unit = Unit::new(Some("machine.slice:x:machine-web.slice"), "box", false).unwrap();
+    let directories =
+        Directories::Unified(Unified { mount: mount.path().to_owned(), directory: directory.clone() });
+    let nobody = bus::testing::connect(&mount.path().join("bus"), false, LONG);
+    let begun = Instant::now();
+    Systemd { unit, directories }.remove_with(nobody).unwrap_err();
+    assert!(begun.elapsed() < SYSTEMD_SEES_THE_END && !directory.exists());
+}
+
+#[test]
 fn the_record_of_a_unit_reads_as_it_was_written() {
     let record = Record::Systemd(scope());
     let text = serde_json::to_string(&record).unwrap();
