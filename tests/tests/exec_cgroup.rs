@@ -40,7 +40,12 @@ fn with_cgroups_below<'s>(sandbox: &'s Sandbox, below: &[(&str, &str)]) -> Conta
 /// Gives a cgroup to who calls the runtime.
 fn give_cgroup(directory: &Path) {
     caller::give(directory);
-    caller::give(&directory.join("cgroup.procs"));
+    // `tasks` is of v1 alone.
+    for file in ["cgroup.procs", "tasks"].map(|name| directory.join(name)) {
+        if file.exists() {
+            caller::give(&file);
+        }
+    }
 }
 
 /// The line of a controller in `/proc/self/cgroup`.

@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use cloison_tests::host::{CgroupLayout, cgroup_layout, cgroup_mounts};
-use cloison_tests::user::{ID, User, with_maps};
+use cloison_tests::user::{FIRST, ID, User, with_maps};
 use cloison_tests::{
     Bundle, Output, Rootfs, Sandbox, append_command, json, only_for, runc_lacks, skip_unless,
 };
@@ -183,33 +183,75 @@ fn limits_hold_in_a_scope_of_the_users_systemd() {
     assert!(!output.stderr.contains("ignored"), "{}", output.describe());
 }
 
+/// Cgroups of the user's in each v1 hierarchy.
+struct DelegatedLegacy {
+    directories: Vec<PathBuf>,
+}
+
+impl DelegatedLegacy {
+    fn new(sandbox: &Sandbox) -> Self {
+        let mut made = Self { directories: Vec::new() };
+        for hierarchy in cgroup_mounts().into_iter().filter(|path| !is_unified(path)) {
+            let directory = hierarchy.join(format!("{}-delegated", sandbox.name()));
+            fs::create_dir(&directory).expect("root may make cgroups");
+            made.directories.push(directory.clone());
+            for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|file| hierarchy.join(file).exists()) {
+                fs::copy(hierarchy.join(file), directory.join(file)).expect("root may share processors out");
+            }
+            chown(&directory, Some(ID), Some(ID)).expect("root may give cgroups away");
+        }
+        made
+    }
+
+    /// The limit of a container that is started there; it is ended.
+    fn limit_of(&self, sandbox: &Sandbox, user: &User<'_>, bundle: Bundle<'_>) -> String {
+        let path = format!("/{0}-delegated/{0}", sandbox.name());
+        let limits = json!({"pids": {"limit": LIMIT}});
+        let container = user.start(&bundle.set("/linux/resources", limits).set("/linux/cgroupsPath", path));
+        let mut files = self.directories.iter().map(|path| path.join(sandbox.name()).join("pids.max"));
+        let limit = files.find_map(|file| fs::read_to_string(file).ok());
+        container.end();
+        limit.expect("the container is in a cgroup of the user's")
+    }
+}
+
+impl Drop for DelegatedLegacy {
+    fn drop(&mut self) {
+        for directory in &self.directories {
+            // What is left in it is the leak detector's to tell.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+fn is_unified(hierarchy: &Path) -> bool {
+    hierarchy.join("cgroup.controllers").exists()
+}
+
+macro_rules! needs_a_hybrid_machine {
+    () => {
+        skip_unless!(
+            cgroup_layout() == CgroupLayout::V1 && cgroup_mounts().iter().any(|path| is_unified(path)),
+            "needs a hybrid machine (cgroup v1 with v2 beside it)"
+        );
+    };
+}
+
 #[test]
 fn cgroups_of_v1_that_are_the_users_are_enough_on_a_hybrid_machine() {
-    let is_unified = |path: &PathBuf| path.join("cgroup.controllers").exists();
-    let is_hybrid = cgroup_layout() == CgroupLayout::V1 && cgroup_mounts().iter().any(is_unified);
-    skip_unless!(is_hybrid, "needs a hybrid machine (cgroup v1 with v2 beside it)");
+    needs_a_hybrid_machine!();
     let sandbox = Sandbox::new();
-    let user = User::new(&sandbox);
-    let mut made = Vec::new();
-    for hierarchy in cgroup_mounts().into_iter().filter(|path| !is_unified(path)) {
-        let directory = hierarchy.join(format!("{}-delegated", sandbox.name()));
-        fs::create_dir(&directory).expect("root may make cgroups");
-        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|file| hierarchy.join(file).exists()) {
-            fs::copy(hierarchy.join(file), directory.join(file)).expect("root may share processors out");
-        }
-        chown(&directory, Some(ID), Some(ID)).expect("root may give cgroups away");
-        made.push(directory);
-    }
-    let path = format!("/{0}-delegated/{0}", sandbox.name());
-    let container =
-        user.start(&limited(&sandbox, ID).args(["sleep", "1000"]).set("/linux/cgroupsPath", path));
-    let limits: Vec<_> = made
-        .iter()
-        .filter_map(|directory| fs::read_to_string(directory.join(sandbox.name()).join("pids.max")).ok())
-        .collect();
-    assert_eq!(limits, [format!("{LIMIT}\n")]);
-    container.end();
-    for directory in made {
-        fs::remove_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    }
+    let (user, delegated) = (User::new(&sandbox), DelegatedLegacy::new(&sandbox));
+    assert_eq!(delegated.limit_of(&sandbox, &user, user.root_only("sleep 1000")), format!("{LIMIT}\n"));
+}
+
+/// A `tasks` file takes nobody but who has the ids of its opener (cgroups(7), Linux 5.16).
+#[test]
+fn cgroups_of_v1_are_joined_by_a_container_whose_root_is_of_the_users_ranges() {
+    needs_a_hybrid_machine!();
+    skip_unless!(fs::exists("/usr/bin/newuidmap").unwrap(), "needs newuidmap (package uidmap)");
+    let sandbox = Sandbox::new();
+    let (user, delegated) = (User::with_ranges(&sandbox), DelegatedLegacy::new(&sandbox));
+    let bundle = user.mapped("sleep 1000", &[(0, FIRST, 1000)]);
+    assert_eq!(delegated.limit_of(&sandbox, &user, bundle), format!("{LIMIT}\n"));
 }

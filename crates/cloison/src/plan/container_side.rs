@@ -47,6 +47,11 @@ fn enter_namespaces(
     namespaces: &Namespaces,
     steps: &mut Steps<Action>,
 ) {
+    // Who is born in a unit is born in its v1 cgroups too. With the ids of the runtime, which has opened the files: since Linux 5.16 they take
+    // nobody else but from root (cgroup1_base_files).
+    if facts.own_cgroup && facts.unit.is_none() && matches!(facts.cgroups, CgroupView::Legacy(_)) {
+        steps.push(Action::JoinCgroup, cgroup_origin(spec));
+    }
     namespaces.join(facts, steps);
     namespaces.clocks_by_init(spec, facts, steps);
     if namespaces.new.contains(NamespaceFlags::USER) {
@@ -56,11 +61,7 @@ fn enter_namespaces(
     if !later.is_empty() {
         steps.push(Action::NewNamespace(later), namespaces.origin_of(later));
     }
-    // Who is born in a unit is born in its v1 cgroups too.
-    if facts.own_cgroup && facts.unit.is_none() && matches!(facts.cgroups, CgroupView::Legacy(_)) {
-        steps.push(Action::JoinCgroup, cgroup_origin(spec));
-    }
-    // After the cgroup is joined: the root of a new cgroup namespace is the cgroup that its maker is in.
+    // The root of a new cgroup namespace is the cgroup that its maker is in, and that was joined at first.
     if namespaces.new.contains(NamespaceFlags::CGROUP) {
         steps
             .push(Action::NewNamespace(NamespaceFlags::CGROUP), namespaces.origin_of(NamespaceFlags::CGROUP));

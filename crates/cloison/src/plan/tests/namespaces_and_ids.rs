@@ -312,6 +312,19 @@ fn a_v1_cgroup_is_joined_by_the_init_before_its_namespace_is_made() {
 }
 
 #[test]
+fn a_v1_cgroup_is_joined_with_the_ids_of_who_has_opened_its_files() {
+    let facts = HostFacts { cgroups: CgroupView::Legacy(Vec::new()), own_cgroup: true, ..facts() };
+    let mut joined = example();
+    join(&mut joined, NamespaceType::User);
+    for (spec, changes_ids) in
+        [(example_with_user_namespace(), "wait for the id maps"), (joined, "join the user namespace")]
+    {
+        let lines = container(&plan_with(&spec, &options(), &facts));
+        assert!(lines[0].starts_with("join the cgroup  ") && lines[1].starts_with(changes_ids), "{lines:#?}");
+    }
+}
+
+#[test]
 fn a_cgroup_that_has_a_name_is_made_for_it() {
     let mut spec = example();
     spec.linux.cgroups_path = Some("/a/b".into());
