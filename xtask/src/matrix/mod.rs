@@ -482,13 +482,13 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
          mkdir -p {PROGRAMS}/deps && cp {runtime} {isolate} {PROGRAMS}/\n",
         output.display()
     );
-    script.push_str(if cell.is_emulated() {
-        // What is repeated for chance's sake is so elsewhere.
-        "export CLOISON_STREAM_ROUNDS=1 CLOISON_CHECKPOINT_ROUNDS=1 CLOISON_RACE_ROUNDS=15 CLOISON_CRASH_STEPS=15\n"
-    } else {
-        // Races are for two processors, which the host has.
-        "export CLOISON_RACE_ROUNDS=10\n"
-    });
+    // What is repeated for chance's sake is so on the host. Races are for two processors, which User Mode Linux has not.
+    let rounds = if cell.is_emulated() { 15 } else { 10 };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        script,
+        "export CLOISON_STREAM_ROUNDS=1 CLOISON_CHECKPOINT_ROUNDS=1 CLOISON_RACE_ROUNDS={rounds} CLOISON_CRASH_STEPS=15"
+    );
     if cell.layout == "v2-units" {
         script.push_str("export CLOISON_TEST_SYSTEMD=1\n");
     }
@@ -501,7 +501,6 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
     if cell.rootless {
         script.push_str(&become_ordinary(cell));
     }
-    // Writing to a String cannot fail.
     for variable in &tests.variables {
         let _ = writeln!(script, "export {variable}");
     }
