@@ -348,6 +348,7 @@ fn device_rules_of_an_update_that_fails_are_taken_back() {
 
 #[test]
 fn device_rules_that_the_container_has_already_are_not_set_again() {
+    only_root!("device rules, which take rights over BPF, and no device nodes");
     only_for!(Cloison, "no other runtime can");
     skip_unless!(is_v1(), "needs cgroup v1, where anybody can add a rule");
     let sandbox = Sandbox::new();
