@@ -13,6 +13,7 @@ use std::process::Command;
 use rustix::fs::{Gid, Uid};
 use serde_json::{Value, json};
 
+use crate::host;
 use crate::leaks;
 use crate::sandbox::Sandbox;
 use crate::skip;
@@ -94,6 +95,12 @@ pub(crate) fn ids() -> Option<(u32, u32, u32)> {
     let range = ranges.lines().find_map(|line| line.strip_prefix(&name)?.strip_prefix(':')?.split_once(':'));
     let (first, count) = range.unwrap_or_else(|| panic!("{name} has no range in /etc/subuid"));
     Some((id, first.parse().expect("a number"), count.parse().expect("a number")))
+}
+
+/// Whether a file system may be mounted with mandatory locks: they were root's, and since Linux 5.15 the option says nothing any more
+/// (`may_mandlock` of fs/namespace.c).
+pub fn may_have_mandatory_locks() -> bool {
+    ordinary().is_none() || host::kernel() >= (5, 15)
 }
 
 /// Who an id of a container is, outside: the same, where root calls and the bundle has no user namespace.

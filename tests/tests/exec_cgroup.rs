@@ -40,12 +40,7 @@ fn with_cgroups_below<'s>(sandbox: &'s Sandbox, below: &[(&str, &str)]) -> Conta
 /// Gives a cgroup to who calls the runtime.
 fn give_cgroup(directory: &Path) {
     caller::give(directory);
-    // `tasks` is of v1 alone.
-    for file in ["cgroup.procs", "tasks"].map(|name| directory.join(name)) {
-        if file.exists() {
-            caller::give(&file);
-        }
-    }
+    caller::give(&directory.join("cgroup.procs"));
 }
 
 /// The line of a controller in `/proc/self/cgroup`.

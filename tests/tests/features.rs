@@ -119,7 +119,8 @@ fn each_mount_option_is_known_and_no_other() {
                 bundle = bundle.mount("bind", &volume, &bound, &options);
             }
         }
-        if !["bind", "rbind", "remount"].contains(&name.as_str()) {
+        let may = name != "mand" || caller::may_have_mandatory_locks();
+        if may && !["bind", "rbind", "remount"].contains(&name.as_str()) {
             bundle = bundle.mount("tmpfs", "tmpfs", &new, &[name]);
         }
     }
@@ -253,8 +254,8 @@ fn what_is_enabled_is_carried_out_or_refused_for_want_of_the_machine() {
     if !output.status.success() {
         // Not every file system can be mapped, no mount before Linux 5.12, and none by an ordinary user.
         let reason = match host::kernel() {
-            kernel if kernel < (5, 12) => "since Linux 5.12",
             _ if caller::ordinary().is_some() => "maps ids needs CAP_SYS_ADMIN",
+            kernel if kernel < (5, 12) => "since Linux 5.12",
             _ => "mapping the ids of",
         };
         output.refused_saying(&[reason, "volume"]);

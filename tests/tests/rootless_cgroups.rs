@@ -103,6 +103,28 @@ fn a_container_in_a_cgroup_that_is_the_users_is_paused_and_ended_with_all_that_i
     assert!(!delegated.directory.join(&id).exists());
 }
 
+/// The kernel moves no process across what is not the mover's (cgroups(7), "delegation containment").
+#[test]
+fn another_process_from_outside_of_what_is_the_users_is_refused_with_what_it_takes() {
+    skip_unless!(cgroup_layout() == CgroupLayout::V2, "needs cgroup v2 alone");
+    only_for!(Cloison, "runc leaves the process outside of the container's cgroup");
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let delegated = Delegated::new(&sandbox);
+    let bundle = user.root_only("sleep 1000");
+    bundle.write();
+    let id = sandbox.new_id();
+    let does = |arguments: &[&str]| delegated.run(&sandbox, &user, arguments);
+    does(&["run", "--detach", "--bundle", bundle.dir().to_str().unwrap(), &id]).ok();
+    user.does(&["exec", &id, "true"]).exec_refused_saying(&[
+        &format!("the container's cgroup {}", delegated.directory.join(&id).display()),
+        "rights over the nearest one",
+        "permission denied",
+    ]);
+    does(&["exec", &id, "true"]).ok();
+    does(&["delete", "--force", &id]).ok();
+}
+
 #[test]
 fn limits_that_cannot_hold_are_refused_by_name() {
     runc_lacks!("1.2: the words");
@@ -189,16 +211,19 @@ struct DelegatedLegacy {
 }
 
 impl DelegatedLegacy {
-    fn new(sandbox: &Sandbox) -> Self {
+    /// In those of the mounted hierarchies that the caller chooses.
+    fn new(sandbox: &Sandbox, is_chosen: impl Fn(&Path) -> bool) -> Self {
         let mut made = Self { directories: Vec::new() };
-        for hierarchy in cgroup_mounts().into_iter().filter(|path| !is_unified(path)) {
+        for hierarchy in cgroup_mounts().into_iter().filter(|path| is_chosen(path)) {
             let directory = hierarchy.join(format!("{}-delegated", sandbox.name()));
             fs::create_dir(&directory).expect("root may make cgroups");
             made.directories.push(directory.clone());
             for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|file| hierarchy.join(file).exists()) {
                 fs::copy(hierarchy.join(file), directory.join(file)).expect("root may share processors out");
             }
-            chown(&directory, Some(ID), Some(ID)).expect("root may give cgroups away");
+            for file in ["", "cgroup.procs"] {
+                chown(directory.join(file), Some(ID), Some(ID)).expect("root may give cgroups away");
+            }
         }
         made
     }
@@ -228,30 +253,47 @@ fn is_unified(hierarchy: &Path) -> bool {
     hierarchy.join("cgroup.controllers").exists()
 }
 
-macro_rules! needs_a_hybrid_machine {
+/// Whether it is of systemd, or for no field of the configuration: runc goes without these, too.
+fn has_no_limits(hierarchy: &Path) -> bool {
+    ["systemd", "misc"].iter().any(|name| hierarchy.ends_with(name))
+}
+
+macro_rules! needs_v1 {
     () => {
-        skip_unless!(
-            cgroup_layout() == CgroupLayout::V1 && cgroup_mounts().iter().any(|path| is_unified(path)),
-            "needs a hybrid machine (cgroup v1 with v2 beside it)"
-        );
+        skip_unless!(cgroup_layout() == CgroupLayout::V1, "needs cgroup v1");
     };
 }
 
 #[test]
-fn cgroups_of_v1_that_are_the_users_are_enough_on_a_hybrid_machine() {
-    needs_a_hybrid_machine!();
+fn cgroups_of_v1_that_are_the_users_are_enough() {
+    needs_v1!();
     let sandbox = Sandbox::new();
-    let (user, delegated) = (User::new(&sandbox), DelegatedLegacy::new(&sandbox));
+    let user = User::new(&sandbox);
+    let delegated = DelegatedLegacy::new(&sandbox, |path| !is_unified(path) && !has_no_limits(path));
     assert_eq!(delegated.limit_of(&sandbox, &user, user.root_only("sleep 1000")), format!("{LIMIT}\n"));
 }
 
-/// A `tasks` file takes nobody but who has the ids of its opener (cgroups(7), Linux 5.16).
+#[test]
+fn a_v2_cgroup_of_a_hybrid_machine_that_nobody_may_be_moved_into_is_left_out() {
+    needs_v1!();
+    skip_unless!(
+        cgroup_mounts().iter().any(|path| is_unified(path)),
+        "needs a hybrid machine (cgroup v1 with v2 beside it)"
+    );
+    let sandbox = Sandbox::new();
+    let user = User::new(&sandbox);
+    let delegated = DelegatedLegacy::new(&sandbox, |_| true);
+    assert_eq!(delegated.limit_of(&sandbox, &user, user.root_only("sleep 1000")), format!("{LIMIT}\n"));
+}
+
+/// A `tasks` file takes nobody but who has the ids of its opener (`__cgroup1_procs_write` in the kernel, since CVE-2021-4197).
 #[test]
 fn cgroups_of_v1_are_joined_by_a_container_whose_root_is_of_the_users_ranges() {
-    needs_a_hybrid_machine!();
+    needs_v1!();
     skip_unless!(fs::exists("/usr/bin/newuidmap").unwrap(), "needs newuidmap (package uidmap)");
     let sandbox = Sandbox::new();
-    let (user, delegated) = (User::with_ranges(&sandbox), DelegatedLegacy::new(&sandbox));
+    let user = User::with_ranges(&sandbox);
+    let delegated = DelegatedLegacy::new(&sandbox, |path| !is_unified(path));
     let bundle = user.mapped("sleep 1000", &[(0, FIRST, 1000)]);
     assert_eq!(delegated.limit_of(&sandbox, &user, bundle), format!("{LIMIT}\n"));
 }

@@ -30,7 +30,7 @@ pub struct Entry {
     pub(crate) tasks: Vec<Tasks>,
 }
 
-/// A v1 cgroup's `tasks` file, open for writing.
+/// A v1 cgroup's `tasks` file, open for writing; or its `cgroup.procs`, where that alone is the caller's.
 #[derive(Debug)]
 pub(crate) struct Tasks {
     pub(crate) file: OwnedFd,
@@ -49,7 +49,8 @@ impl Entry {
         self.tasks.iter().map(|tasks| tasks.file.as_fd())
     }
 
-    /// Moves the calling thread into the v1 cgroups; to be called in the new process while it has one thread only.
+    /// Moves the calling thread into the v1 cgroups; to be called in the new process while it has one thread only, and the ids of who has opened
+    /// the files: they take nobody else but from root (`__cgroup1_procs_write` in the kernel, since CVE-2021-4197).
     ///
     /// # Errors
     /// [`Error::Join`] with the `tasks` file that refused.

@@ -6,6 +6,7 @@ pub(crate) mod limits;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::access;
+use rustix::io::Errno;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,11 @@ impl Directory {
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|name| name == controller)
     }
+
+    /// Whether a field of runtime-spec is carried out there.
+    pub(crate) fn has_limits(&self) -> bool {
+        !self.controllers.iter().all(|name| name.starts_with("name=") || name == "misc")
+    }
 }
 
 impl Cgroup for Legacy {
@@ -85,12 +91,19 @@ impl Cgroup for Legacy {
     }
 
     fn entry(&self) -> Result<Entry> {
-        let tasks = self.directories.iter().map(|directory| {
-            let path = directory.path.join("tasks");
+        let open = |directory: &Directory, file: &str| {
+            let path = directory.path.join(file);
             match open_to_write(&path) {
                 Ok(file) => Ok(Tasks { file, path }),
                 Err(source) => Err(Error::Open { path, source }),
             }
+        };
+        let tasks = self.directories.iter().map(|directory| match open(directory, "tasks") {
+            // Who gives a cgroup away often gives the file that v2 has, too.
+            Err(error) if error.errno() == Some(Errno::ACCESS) => {
+                open(directory, "cgroup.procs").map_err(|_| error)
+            }
+            opened => opened,
         });
         Ok(Entry {
             tasks: tasks.collect::<Result<_>>()?,

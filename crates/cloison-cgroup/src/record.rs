@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Cgroup;
 use crate::disabled::Disabled;
+use crate::files::read_whole;
 use crate::legacy::{self, Legacy};
+use crate::procfs::memberships;
 use crate::systemd::{Directories, Systemd};
 use crate::unified::{self, Unified};
 
@@ -76,14 +78,23 @@ impl Record {
         }
     }
 
-    /// The same without the v2 hierarchy of a hybrid machine, if the caller has no rights there: it has no controllers, and those who delegate v1
-    /// cgroups often leave it out.
+    /// The same without what the caller has no rights to and can be done without, as those who delegate v1 cgroups often leave it out: the
+    /// v2 hierarchy of a hybrid machine, which has no controllers, and v1 hierarchies without a field in runtime-spec (`name=systemd`, `misc`).
     #[must_use]
     pub fn as_far_as_open(mut self) -> Self {
-        if let Self::Legacy(cgroup) = &mut self
-            && let Some(closed) = cgroup.unified.take_if(|path| !may_make(path))
-        {
-            log::debug!("{} is closed to the caller, and left out", closed.display());
+        let told = |path: &Path| log::debug!("{} is closed to the caller, and left out", path.display());
+        if let Self::Legacy(cgroup) = &mut self {
+            let closed = cgroup.unified.take_if(|path| !may_make(path) || !may_be_entered_from_here(path));
+            if let Some(path) = closed {
+                told(&path);
+            }
+            cgroup.directories.retain(|directory| {
+                let is_kept = directory.has_limits() || may_make(&directory.path);
+                if !is_kept {
+                    told(&directory.path);
+                }
+                is_kept
+            });
         }
         self
     }
@@ -134,4 +145,20 @@ fn may_make(path: &Path) -> bool {
 fn may_be_entered(directory: &Path) -> bool {
     let Some(above) = directory.ancestors().skip(1).find(|level| level.exists()) else { return false };
     accessat(CWD, above.join("cgroup.procs"), Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// The same where the caller may be in any cgroup: it takes the rights over the nearest one that has both.
+fn may_be_entered_from_here(directory: &Path) -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let Ok(text) = read_whole(Path::new("/proc/self/cgroup")) else { return false };
+    let own = memberships(&text).into_iter().find(|one| one.controllers.is_empty()).map(|one| one.path);
+    let Some(own) = own.and_then(|path| path.strip_prefix('/')) else { return false };
+    let levels: Vec<&Path> =
+        directory.ancestors().filter(|level| level.join("cgroup.procs").exists()).collect();
+    let Some(here) = levels.last().map(|mount| mount.join(own)) else { return false };
+    levels.iter().find(|level| here.starts_with(level)).is_some_and(|level| {
+        accessat(CWD, level.join("cgroup.procs"), Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+    })
 }

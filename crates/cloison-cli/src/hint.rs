@@ -48,6 +48,9 @@ fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
             "without a linux.cgroupsPath, --rootless=true lets the container go without its cgroup; or call from a cgroup that is yours (v2): \
              systemd-run --user --scope --property=Delegate=yes cloison ...; in a container, mount /sys/fs/cgroup writable",
         ),
+        lifecycle::Error::CgroupOutOfReach { .. } => Some(
+            "call from a cgroup that is yours, as that one is: systemd-run --user --scope --property=Delegate=yes cloison ...",
+        ),
         lifecycle::Error::NoCgroupForLimits { .. } => Some(
             "call from a cgroup that is yours (v2): systemd-run --user --scope --property=Delegate=yes cloison ...; or let the container go \
              without limits: --rootless=true",

@@ -482,7 +482,7 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
          mkdir -p {PROGRAMS}/deps && cp {runtime} {isolate} {PROGRAMS}/\n",
         output.display()
     );
-    // What is repeated for chance's sake is so on the host. Races are for two processors, which User Mode Linux has not.
+    // What is repeated for chance's sake is so on the host, or where `--env` says so. Races are for two processors, which User Mode Linux has not.
     let rounds = if cell.is_emulated() { 15 } else { 10 };
     // Writing to a String cannot fail.
     let _ = writeln!(

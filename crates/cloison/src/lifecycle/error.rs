@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cloison_cgroup::Record;
 use rustix::io::Errno;
 
 use crate::errno::Text;
@@ -121,6 +122,17 @@ pub enum Error {
     CgroupDenied {
         /// What was being done, and where.
         place: String,
+        /// What the kernel says.
+        errno: Errno,
+    },
+    /// The caller may not put a process there from the cgroup that it is in (cgroups(7), "delegation containment").
+    #[error(
+        "putting a process into the container's cgroup {}, which takes rights over the nearest one that has both it and the caller: {}",
+        path.display(), Text(*errno)
+    )]
+    CgroupOutOfReach {
+        /// The directory in the v2 hierarchy.
+        path: PathBuf,
         /// What the kernel says.
         errno: Errno,
     },
@@ -388,6 +400,16 @@ fn stuck(frozen: Option<&Path>) -> String {
 fn one_line(problems: &[Problem]) -> String {
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
     problems.join("; ")
+}
+
+impl Error {
+    /// What it means that the kernel starts no process in the cgroup.
+    pub(super) fn not_born(doing: String, cgroup: &Record, errno: Errno) -> Self {
+        match cgroup.paths().remove("") {
+            Some(path) if errno == Errno::ACCESS => Self::CgroupOutOfReach { path, errno },
+            _ => Self::Call { doing, errno },
+        }
+    }
 }
 
 /// Names what was being done when a system call failed.

@@ -47,8 +47,8 @@ fn enter_namespaces(
     namespaces: &Namespaces,
     steps: &mut Steps<Action>,
 ) {
-    // Who is born in a unit is born in its v1 cgroups too. With the ids of the runtime, which has opened the files: since Linux 5.16 they take
-    // nobody else but from root (cgroup1_base_files).
+    // Who is born in a unit is born in its v1 cgroups too. With the ids of the runtime, which has opened the files: they take nobody else but
+    // from root (`__cgroup1_procs_write` in the kernel, since CVE-2021-4197).
     if facts.own_cgroup && facts.unit.is_none() && matches!(facts.cgroups, CgroupView::Legacy(_)) {
         steps.push(Action::JoinCgroup, cgroup_origin(spec));
     }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use cloison_cgroup::{Entry, Systemd};
+use cloison_cgroup::{Entry, Record, Systemd};
 use cloison_linux::namespace::NamespaceFlags;
 use cloison_linux::process::{CloneRequest, Fork};
 use cloison_linux::{Errno, Kernel, Mode, OFlags, Pid, launch};
@@ -80,7 +80,9 @@ impl Birth<'_> {
         let namespaces_now = if between { NamespaceFlags::empty() } else { namespaces };
         let request =
             CloneRequest { namespaces: namespaces_now, cgroup: entry.directory(), as_sibling: false };
-        match kernel.clone3(&request).doing("starting the init")? {
+        let into = if request.cgroup.is_some() { &self.cgroup } else { &Record::disabled() };
+        let forked = kernel.clone3(&request);
+        match forked.map_err(|errno| Error::not_born("starting the init".to_owned(), into, errno))? {
             Fork::Child => {
                 // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
                 drop(ours);

@@ -8,7 +8,7 @@ use cloison_linux::Errno;
 use super::Birth;
 use crate::init::channel::{FromInit, ToInit};
 use crate::lifecycle::error::Doing as _;
-use crate::lifecycle::first_process::ends_within;
+use crate::lifecycle::first_process::{ends_within, is_readable_within};
 use crate::lifecycle::{Error, limits, sources};
 use crate::plan::Origin;
 use crate::plan::action::BindSource;
@@ -53,12 +53,25 @@ impl Birth<'_> {
 
     /// A failure that only comes of the init's end is told as what ended it.
     pub(super) fn unless_the_init_died(&self, result: Result<(), Error>) -> Result<(), Error> {
-        match result {
-            Err(Error::Call { errno: Errno::PIPE | Errno::SRCH | Errno::NOENT, .. }) => {
-                Err(self.unexpected(FromInit::receive(self.kernel, self.first_born()?.channel()?)))
+        let comes_of_its_end = match &result {
+            Err(Error::Call { errno: Errno::PIPE | Errno::SRCH | Errno::NOENT, .. }) => true,
+            // What a process has in /proc is root's once it has ended (proc(5)): a user is told that it is not permitted.
+            Err(Error::Call { errno: Errno::ACCESS | Errno::PERM, .. } | Error::IdMapProgram { .. }) => {
+                self.has_ended()?
             }
-            result => result,
+            _ => false,
+        };
+        if !comes_of_its_end {
+            return result;
         }
+        Err(self.unexpected(FromInit::receive(self.kernel, self.first_born()?.channel()?)))
+    }
+
+    /// Whether the init has said its last word, or has ended without one.
+    fn has_ended(&self) -> Result<bool, Error> {
+        let init = self.first_born()?;
+        let says_something = is_readable_within(init.channel()?.as_fd(), Duration::ZERO).unwrap_or(false);
+        Ok(says_something && ends_within(init.pidfd.as_fd(), PATIENCE).unwrap_or(false))
     }
 
     /// The end of a unit's only process is the end of its cgroup, too; what then cannot be done there is told as what ended the process.

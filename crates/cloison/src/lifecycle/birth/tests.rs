@@ -104,6 +104,25 @@ fn an_init_that_says_why_is_quoted_and_one_that_says_nothing_was_killed() {
     }
 }
 
+/// What a zombie has in `/proc` is root's, and so who is not root reads only that nothing is permitted there.
+#[test]
+fn an_init_that_ended_before_its_ids_were_mapped_is_quoted() {
+    let good = Fake::new();
+    good.push_message(*b"r", None);
+    drop(begin(&good, &Machine::new(), Record::disabled(), Begin::AtOnce).unwrap());
+    for file in ["uid_map", "oom_score_adj"] {
+        let at = good.calls().iter().position(|call| call.contains(file)).expect("it is written");
+        for (errno, is_quoted) in [(Errno::ACCESS, true), (Errno::PERM, true), (Errno::INVAL, false)] {
+            let kernel = Fake::new();
+            kernel.push_message(*b"f\x1c\0\0\0\0\0\0\0joining the cgroup\0no space left", None);
+            kernel.fail_at(at, errno);
+            let error =
+                begin(&kernel, &Machine::new(), Record::disabled(), Begin::AtOnce).err().expect("an error");
+            assert_eq!(matches!(error, Error::Init(_)), is_quoted, "{file}, {errno}: {error}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_ended_keeps_its_state_for_delete() {
     let kernel = Fake::new();

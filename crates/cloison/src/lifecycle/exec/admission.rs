@@ -139,7 +139,9 @@ impl Admission {
                 self.clone_into(kernel, &now, by_go_between, streams, to_end)
             }
             Err(Error::Call { doing, errno }) => {
-                let Some(outside) = self.outside(errno) else { return Err(Error::Call { doing, errno }) };
+                let Some(outside) = self.outside(errno) else {
+                    return Err(Error::not_born(doing, &self.cgroup, errno));
+                };
                 log::debug!("systemd is asked to put the process into the container's cgroup: {errno}");
                 let mut newcomer =
                     self.clone_into(kernel, &Record::disabled(), by_go_between, streams, to_end)?;
