@@ -135,6 +135,7 @@ fn try_passes_standard_input_on() {
 
 #[test]
 fn try_says_when_the_command_is_not_there() {
+    needs_usr!();
     only_for!(Cloison, "no other runtime has `try`");
     let sandbox = Sandbox::new();
     sandbox

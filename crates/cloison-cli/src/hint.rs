@@ -16,6 +16,9 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         }
         Error::Exec(error) | Error::Wait(error) => hint(error),
         Error::Try(TryError::Namespace(errno)) => advice(*errno),
+        Error::Try(TryError::Mount { fs_type: "overlay", error: Errno::PERM, .. }) => {
+            Some("an ordinary user may mount overlays since Linux 5.11: call as root")
+        }
         Error::Lifecycle(error) => hint_of_lifecycle(error),
         _ => None,
     }
@@ -89,6 +92,13 @@ mod tests {
         let reason = "2020 has rseq but kernel lacks get_rseq_conf feature";
         assert!(failed(reason).is_some_and(|hint| hint.contains("GLIBC_TUNABLES")));
         assert_eq!(failed("tty: Found dangling tty"), None);
+    }
+
+    #[test]
+    fn an_overlay_that_only_root_may_mount_has_a_hint() {
+        let mount = |error| TryError::Mount { fs_type: "overlay", log: String::new(), error };
+        assert!(hint(&Error::Try(mount(Errno::PERM))).is_some_and(|hint| hint.contains("5.11")));
+        assert_eq!(hint(&Error::Try(mount(Errno::INVAL))), None);
     }
 
     #[test]
