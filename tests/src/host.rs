@@ -41,6 +41,15 @@ pub fn users_see_usr() -> bool {
     !fs::read_to_string("/proc/self/mounts").expect("/proc is mounted").contains(" /usr/")
 }
 
+/// Whether the kernel lets the root of a user's namespace set sysctls of its IPC namespace.
+pub fn users_set_ipc() -> bool {
+    let script = "echo 1234 > /proc/sys/kernel/shmmni";
+    let words = ["unshare", "--user", "--map-root-user", "--ipc", "sh", "-c", script].map(str::to_owned);
+    let words: Vec<_> = crate::caller::words().into_iter().chain(words).collect();
+    let output = Command::new(&words[0]).args(&words[1..]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 /// Whether we run as root, outside any user namespace that maps less than everything.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root() && crate::caller::ordinary().is_none()

@@ -7,8 +7,8 @@ use cloison_tests::{Sandbox, caller, host, json, only_root, skip_unless};
 #[test]
 fn sysctls_of_the_containers_namespaces_are_set() {
     skip_unless!(
-        caller::ordinary().is_none() || host::kernel() >= (6, 1),
-        "needs a kernel that lets the root of a user namespace set sysctls of its IPC namespace: 6.1 does, 5.10 does not"
+        caller::ordinary().is_none() || host::users_set_ipc(),
+        "needs a kernel that lets the root of a user namespace set sysctls of its IPC namespace: Linux 6.9, or a late 6.1 or 6.6"
     );
     let sandbox = Sandbox::new();
     let script = "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni /proc/sys/fs/mqueue/msg_max \

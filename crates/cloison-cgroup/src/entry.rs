@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 ///
 /// Nobody's pid is ever written to `cgroup.procs`: moving another process waits for an RCU grace period, 8 to 13 ms on
 /// an idle machine. Instead the process is born in the v2 cgroup, and moves itself into the v1 ones while it is
-/// still single-threaded, which needs no such wait.
+/// still single-threaded, which needs no such wait (but where `tasks` is not the caller's, and `cgroup.procs` is).
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

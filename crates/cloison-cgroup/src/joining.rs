@@ -31,6 +31,18 @@ impl Record {
         }
     }
 
+    /// The same in the v1 hierarchies alone that `other` is in, too, if both are of v1.
+    #[must_use]
+    pub fn in_hierarchies_of(mut self, other: &Self) -> Self {
+        if let (Self::Legacy(cgroup), Self::Legacy(other)) = (&mut self, &other.directories()) {
+            let is_there = |one: &crate::Directory| {
+                other.directories.iter().any(|directory| directory.controllers == one.controllers)
+            };
+            cgroup.directories.retain(is_there);
+        }
+        self
+    }
+
     /// The cgroups that a process is in.
     ///
     /// # Errors
@@ -167,6 +179,16 @@ mod tests {
 
     fn refused(record: &Record, asked: &[&str]) -> String {
         paths(record, asked).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn hierarchies_that_a_container_is_not_in_are_not_joined() {
+        let Record::Legacy(mut process) = legacy() else { unreachable!() };
+        process
+            .directories
+            .push(Directory { controllers: vec!["name=systemd".to_owned()], path: "/cg/systemd".into() });
+        assert_eq!(Record::Legacy(process).in_hierarchies_of(&legacy()), legacy());
+        assert_eq!(unified().in_hierarchies_of(&legacy()), unified());
     }
 
     #[test]

@@ -52,11 +52,6 @@ impl Directory {
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|name| name == controller)
     }
-
-    /// Whether a field of runtime-spec is carried out there.
-    pub(crate) fn has_limits(&self) -> bool {
-        !self.controllers.iter().all(|name| name.starts_with("name=") || name == "misc")
-    }
 }
 
 impl Cgroup for Legacy {

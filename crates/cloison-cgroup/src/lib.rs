@@ -108,6 +108,7 @@ mod processes;
 mod procfs;
 mod record;
 mod resources;
+mod rights;
 mod signal;
 pub mod stats;
 mod systemd;

@@ -17,7 +17,7 @@ pub(crate) fn hint(error: &Error) -> Option<&'static str> {
         Error::Exec(error) | Error::Wait(error) => hint(error),
         Error::Try(TryError::Namespace(errno)) => advice(*errno),
         Error::Try(TryError::Mount { fs_type: "overlay", error: Errno::PERM, .. }) => {
-            Some("an ordinary user may mount overlays since Linux 5.11: call as root")
+            Some("before Linux 5.11, root alone may mount overlays")
         }
         Error::Lifecycle(error) => hint_of_lifecycle(error),
         _ => None,

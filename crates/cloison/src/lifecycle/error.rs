@@ -406,7 +406,9 @@ impl Error {
     /// What it means that the kernel starts no process in the cgroup.
     pub(super) fn not_born(doing: String, cgroup: &Record, errno: Errno) -> Self {
         match cgroup.paths().remove("") {
-            Some(path) if errno == Errno::ACCESS => Self::CgroupOutOfReach { path, errno },
+            Some(path) if errno == Errno::ACCESS && !cgroup.may_be_entered() => {
+                Self::CgroupOutOfReach { path, errno }
+            }
             _ => Self::Call { doing, errno },
         }
     }

@@ -135,6 +135,7 @@ impl Admission {
         match self.clone_into(kernel, &self.cgroup, by_go_between, streams, to_end) {
             Err(Error::JoinCgroup(error)) if self.any_cgroup && is_no_place(&error) => {
                 let now = Record::of_process(self.first.pid()).map_err(Error::JoinCgroup)?;
+                let now = now.in_hierarchies_of(&self.cgroup);
                 log::debug!("joining the cgroup of the container's first process: {error}");
                 self.clone_into(kernel, &now, by_go_between, streams, to_end)
             }
