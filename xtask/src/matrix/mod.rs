@@ -504,12 +504,18 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
     for variable in &tests.variables {
         let _ = writeln!(script, "export {variable}");
     }
+    // What a login shell has, from which a test's own `mount` and the like are programs as any others.
+    let context = if cell.layout == "selinux" {
+        r#"runcon -u unconfined_u -r unconfined_r -t unconfined_t sh -c 'exec "$@"' sh"#
+    } else {
+        ""
+    };
     for program in &built.programs {
         let name = program.file_name().unwrap_or_default().display();
         let (program, filters) = (program.display(), tests.filters.join(" "));
         let _ = writeln!(
             script,
-            "echo '# {name}'; cp {program} {PROGRAMS}/deps/; {PROGRAMS}/xtask isolate {PROGRAMS}/deps/{name} {filters} || failed=1; \
+            "echo '# {name}'; cp {program} {PROGRAMS}/deps/; {context} {PROGRAMS}/xtask isolate {PROGRAMS}/deps/{name} {filters} || failed=1; \
              rm {PROGRAMS}/deps/{name}"
         );
     }
