@@ -41,6 +41,11 @@ pub fn users_see_usr() -> bool {
     !fs::read_to_string("/proc/self/mounts").expect("/proc is mounted").contains(" /usr/")
 }
 
+/// What a table of mounts says, but that a security module labels their files.
+pub fn unlabelled(mounts: &str) -> String {
+    mounts.replace("seclabel,", "")
+}
+
 /// Whether the kernel lets the root of a user's namespace set sysctls of its IPC namespace.
 pub fn users_set_ipc() -> bool {
     let script = "echo 1234 > /proc/sys/kernel/shmmni";

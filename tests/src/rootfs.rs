@@ -165,8 +165,14 @@ fn debian(sandbox: &Sandbox, target: &Path, changes_owners: bool) {
     make_dir(&layers.join("upper"), 0o755);
     make_dir(&layers.join("work"), 0o755);
     let metadata = if changes_owners { ",metacopy=on" } else { "" };
+    // Labels of what was not labelled are not for a tmpfs.
+    let labels = if Path::new("/sys/fs/selinux/enforce").exists() {
+        ",context=system_u:object_r:usr_t:s0"
+    } else {
+        ""
+    };
     let options = format!(
-        "lowerdir={},upperdir={},workdir={}{metadata}",
+        "lowerdir={},upperdir={},workdir={}{metadata}{labels}",
         lower.display(),
         layers.join("upper").display(),
         layers.join("work").display()

@@ -7,11 +7,11 @@ use cloison_tests::{
     Bundle, Kind, Rootfs, Sandbox, caller, host, json, only_for, only_root, runc_lacks, runtime, skip_unless,
 };
 
-/// The words after the mount point in a line of `mount`: type and options, but that a security module labels its files.
+/// The words after the mount point in a line of `mount`: type and options.
 fn mounted(output: &str, target: &str) -> String {
     let needle = format!(" on {target} type ");
     let line = output.lines().rev().find_map(|line| line.split_once(&needle));
-    line.unwrap_or_else(|| panic!("no {target}:\n{output}")).1.replace("seclabel,", "")
+    host::unlabelled(line.unwrap_or_else(|| panic!("no {target}:\n{output}")).1)
 }
 
 #[test]
