@@ -55,6 +55,16 @@ impl Delegated {
         append_command(&mut command, &theirs);
         sandbox.finish(command)
     }
+
+    /// Starts a container of the user's from there; gives its name.
+    fn start(&self, sandbox: &Sandbox, user: &User<'_>) -> String {
+        let bundle = user.root_only("sleep 1000");
+        bundle.write();
+        let id = sandbox.new_id();
+        let run = ["run", "--detach", "--bundle", bundle.dir().to_str().unwrap(), &id];
+        self.run(sandbox, user, &run).ok();
+        id
+    }
 }
 
 impl Drop for Delegated {
@@ -89,11 +99,8 @@ fn a_container_in_a_cgroup_that_is_the_users_is_paused_and_ended_with_all_that_i
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
     let delegated = Delegated::new(&sandbox);
-    let bundle = user.root_only("sleep 1000");
-    bundle.write();
-    let id = sandbox.new_id();
+    let id = delegated.start(&sandbox, &user);
     let does = |arguments: &[&str]| delegated.run(&sandbox, &user, arguments);
-    does(&["run", "--detach", "--bundle", bundle.dir().to_str().unwrap(), &id]).ok();
     does(&["pause", &id]).ok();
     assert_eq!(does(&["state", &id]).json()["status"], "paused");
     does(&["resume", &id]).ok();
@@ -111,11 +118,8 @@ fn another_process_from_outside_of_what_is_the_users_is_refused_with_what_it_tak
     let sandbox = Sandbox::new();
     let user = User::new(&sandbox);
     let delegated = Delegated::new(&sandbox);
-    let bundle = user.root_only("sleep 1000");
-    bundle.write();
-    let id = sandbox.new_id();
+    let id = delegated.start(&sandbox, &user);
     let does = |arguments: &[&str]| delegated.run(&sandbox, &user, arguments);
-    does(&["run", "--detach", "--bundle", bundle.dir().to_str().unwrap(), &id]).ok();
     user.does(&["exec", &id, "true"]).exec_refused_saying(&[
         &format!("the container's cgroup {}", delegated.directory.join(&id).display()),
         "rights over the nearest one",
