@@ -17,7 +17,7 @@ impl Record {
         match self {
             // What systemd may, it says itself.
             Self::Disabled(_) | Self::Systemd(_) => true,
-            Self::Unified(cgroup) => may_make(&cgroup.directory) && takes_from_beside(&cgroup.directory),
+            Self::Unified(cgroup) => may_make(&cgroup.directory) && takes_from_here(&cgroup.directory),
             Self::Legacy(cgroup) => cgroup
                 .directories
                 .iter()
@@ -76,12 +76,7 @@ fn may_move_below(directory: &Path) -> bool {
     accessat(CWD, directory.join("cgroup.procs"), Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
-/// Whether a cgroup of v2 that is to be made takes the caller, who is in the cgroup beside it.
-fn takes_from_beside(directory: &Path) -> bool {
-    directory.ancestors().skip(1).find(|level| level.exists()).is_some_and(may_move_below)
-}
-
-/// Whether a cgroup of v2 takes the caller from where that is.
+/// Whether a cgroup of v2, which need not be there yet, takes the caller from where that is.
 fn takes_from_here(directory: &Path) -> bool {
     let levels: Vec<&Path> =
         directory.ancestors().filter(|level| level.join("cgroup.procs").exists()).collect();

@@ -52,7 +52,8 @@ fn hint_of_lifecycle(error: &lifecycle::Error) -> Option<&'static str> {
              systemd-run --user --scope --property=Delegate=yes cloison ...; in a container, mount /sys/fs/cgroup writable",
         ),
         lifecycle::Error::CgroupOutOfReach { .. } => Some(
-            "call from a cgroup that is yours, as that one is: systemd-run --user --scope --property=Delegate=yes cloison ...",
+            "call from below a cgroup that is yours and has that one, too; where systemd has given it to you: systemd-run --user --scope \
+             --property=Delegate=yes cloison ...",
         ),
         lifecycle::Error::NoCgroupForLimits { .. } => Some(
             "call from a cgroup that is yours (v2): systemd-run --user --scope --property=Delegate=yes cloison ...; or let the container go \

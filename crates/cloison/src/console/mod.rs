@@ -35,7 +35,7 @@ mod relay;
 
 use rustix::io::Errno;
 
-pub(crate) use output::Output;
+pub use output::Output;
 pub(crate) use raw::{RawMode, claim};
 pub(crate) use relay::{Flow, Relay, Window};
 

@@ -14,14 +14,16 @@ const ONE_PIECE: usize = 4096;
 /// writes fail. So pipes and terminals are opened once more, for us alone. Where that is not allowed, small pieces are written
 /// whenever `poll(2)` says so.
 #[derive(Debug)]
-pub(crate) struct Output {
+pub struct Output {
     stream: BorrowedFd<'static>,
     own: Option<OwnedFd>,
     at_once: usize,
 }
 
 impl Output {
-    pub(crate) fn of(stream: BorrowedFd<'static>) -> Self {
+    /// Looks at what kind of file it is, and opens it once more if that can be.
+    #[must_use]
+    pub fn of(stream: BorrowedFd<'static>) -> Self {
         let kind = fstat(stream).ok();
         // What is written to a file is taken without waiting, and opened again it would be written from its start.
         if kind.as_ref().is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) {
@@ -37,7 +39,8 @@ impl Output {
     }
 
     /// How many bytes may be written in one call.
-    pub(crate) fn at_once(&self) -> usize {
+    #[must_use]
+    pub fn at_once(&self) -> usize {
         self.at_once
     }
 
@@ -62,5 +65,29 @@ fn opens_the_same(stat: &Stat) -> bool {
         FileType::Fifo => true,
         FileType::CharacterDevice => (major(stat.st_rdev), minor(stat.st_rdev)) != (5, 2),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cloison_linux::{Errno, Mode};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Action, tcflow};
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_stands_still_does_not_hold_a_writer() {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).and_then(|()| unlockpt(&master)).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let terminal = rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let terminal: &'static OwnedFd = Box::leak(Box::new(terminal));
+        let output = Output::of(terminal.as_fd());
+        assert_eq!(rustix::io::write(&output, b"x"), Ok(1));
+        tcflow(terminal, Action::OOff).unwrap();
+        assert_eq!(rustix::io::write(&output, b"x"), Err(Errno::AGAIN));
+        let flags = rustix::fs::fcntl_getfl(terminal).unwrap();
+        assert!(!flags.contains(OFlags::NONBLOCK), "others write as before");
     }
 }

@@ -404,12 +404,12 @@ fn one_line(problems: &[Problem]) -> String {
 
 impl Error {
     /// What it means that the kernel starts no process in the cgroup.
-    pub(super) fn not_born(doing: String, cgroup: &Record, errno: Errno) -> Self {
+    pub(super) fn not_born(doing: &str, cgroup: &Record, errno: Errno) -> Self {
         match cgroup.paths().remove("") {
             Some(path) if errno == Errno::ACCESS && !cgroup.may_be_entered() => {
                 Self::CgroupOutOfReach { path, errno }
             }
-            _ => Self::Call { doing, errno },
+            _ => Self::Call { doing: doing.to_owned(), errno },
         }
     }
 }

@@ -6,21 +6,17 @@
 use std::env;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use cloison::console::Output;
 use cloison_linux::signals::{self, SignalFd, SignalSet};
 use cloison_linux::{Errno, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::stdio::stdout;
 use rustix::termios::tcgetwinsize;
 
 use crate::error::Error;
-
-/// How many bytes are written at a time: so much room there is in a pipe that poll(2) calls ready.
-const CHUNK: usize = 4096;
 
 /// What woke us.
 #[derive(Debug)]
@@ -38,8 +34,7 @@ pub(super) enum Woken {
 /// Standard output, and the signals that are about it.
 pub(super) struct Screen {
     signals: SignalFd,
-    /// The terminal by a description of our own, which never waits: it may come to stand still at any moment.
-    own: Option<OwnedFd>,
+    output: Output,
     terminal: bool,
     /// Tables take each other's place.
     replaces: bool,
@@ -55,7 +50,6 @@ impl Screen {
     /// From now on signals that end us, and that we do not ignore, are read by [`wait`](Self::wait).
     pub(super) fn new(tables: bool) -> Result<Self, Error> {
         let terminal = std::io::stdout().is_terminal();
-        let own = terminal.then(|| opened_again(stdout())).flatten();
         let replaces = tables && terminal && can_move_cursor();
         let ending = [Signal::INT, Signal::TERM, Signal::HUP];
         let changing = [Signal::WINCH, Signal::CONT];
@@ -71,7 +65,8 @@ impl Screen {
         }
         signals::set_mask(blocked).map_err(Error::Signals)?;
         let signals = SignalFd::new(wanted).map_err(Error::Signals)?;
-        Ok(Self { signals, own, terminal, replaces, drawn: 0, resized: false, begun: false })
+        let output = Output::of(stdout());
+        Ok(Self { signals, output, terminal, replaces, drawn: 0, resized: false, begun: false })
     }
 
     /// How many characters a line may have; none where lines have no end.
@@ -139,7 +134,7 @@ impl Screen {
         while !bytes.is_empty() {
             let (output, signalled) = self.poll(PollFlags::OUT, None)?;
             if !output.is_empty() {
-                match rustix::io::write(self.output(), &bytes[..bytes.len().min(CHUNK)]) {
+                match rustix::io::write(&self.output, &bytes[..bytes.len().min(self.output.at_once())]) {
                     Ok(written) => bytes = &bytes[written..],
                     Err(Errno::INTR | Errno::AGAIN) => {}
                     Err(Errno::PIPE) => return Ok(unread(PollFlags::ERR).map(Woken::Unread)),
@@ -155,8 +150,7 @@ impl Screen {
 
     /// What is ready of standard output, and whether there is a signal.
     fn poll(&self, output: PollFlags, timeout: Option<&Timespec>) -> Result<(PollFlags, bool), Error> {
-        let stdout = self.output();
-        let mut descriptors = [PollFd::new(&stdout, output), PollFd::new(&self.signals, PollFlags::IN)];
+        let mut descriptors = [PollFd::new(&self.output, output), PollFd::new(&self.signals, PollFlags::IN)];
         match poll(&mut descriptors, timeout) {
             Ok(_) => Ok((descriptors[0].revents(), !descriptors[1].revents().is_empty())),
             Err(Errno::INTR) => Ok((PollFlags::empty(), false)),
@@ -187,31 +181,15 @@ impl Screen {
         }))
     }
 
-    fn output(&self) -> BorrowedFd<'_> {
-        match &self.own {
-            Some(own) => own.as_fd(),
-            None => stdout(),
-        }
-    }
-
     /// Erases the line of the cursor, if that can be done at once.
     fn erase_line(&self) {
         let ready = self.poll(PollFlags::OUT, Some(&Timespec::default()));
         if ready.is_ok_and(|(output, _)| output == PollFlags::OUT)
-            && let Err(errno) = rustix::io::write(self.output(), b"\r\x1b[K")
+            && let Err(errno) = rustix::io::write(&self.output, b"\r\x1b[K")
         {
             log::debug!("the line with ^C stays: {errno}");
         }
     }
-}
-
-/// A terminal once more, so that no other process finds its own description changed. Another user's cannot be opened (after su(1), say), and is
-/// written to as it is.
-fn opened_again(terminal: BorrowedFd<'_>) -> Option<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty());
-    opened.inspect_err(|errno| log::debug!("the terminal cannot be opened again: {errno}")).ok()
 }
 
 /// The code to end with when standard output has lost its reader: as a shell tells of a program that `SIGPIPE` or `SIGHUP` has killed.
@@ -236,26 +214,4 @@ fn size() -> (usize, usize) {
 /// Whether the terminal is one that understands where a cursor is to go.
 fn can_move_cursor() -> bool {
     env::var_os("TERM").is_some_and(|kind| !kind.is_empty() && kind != "dumb")
-}
-
-#[cfg(test)]
-mod tests {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use rustix::termios::{Action, tcflow};
-
-    use super::*;
-
-    #[test]
-    fn a_terminal_that_stands_still_does_not_hold_a_writer() {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).and_then(|()| unlockpt(&master)).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let terminal = rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-        let own = opened_again(terminal.as_fd()).unwrap();
-        assert_eq!(rustix::io::write(&own, b"x"), Ok(1));
-        tcflow(&terminal, Action::OOff).unwrap();
-        assert_eq!(rustix::io::write(&own, b"x"), Err(Errno::AGAIN));
-        let flags = rustix::fs::fcntl_getfl(&terminal).unwrap();
-        assert!(!flags.contains(OFlags::NONBLOCK), "others write as before");
-    }
 }

@@ -82,7 +82,7 @@ impl Birth<'_> {
             CloneRequest { namespaces: namespaces_now, cgroup: entry.directory(), as_sibling: false };
         let into = if request.cgroup.is_some() { &self.cgroup } else { &Record::disabled() };
         let forked = kernel.clone3(&request);
-        match forked.map_err(|errno| Error::not_born("starting the init".to_owned(), into, errno))? {
+        match forked.map_err(|errno| Error::not_born("starting the init", into, errno))? {
             Fork::Child => {
                 // The runtime's end of the socket must not live on in the child, or it would never see that the runtime has gone.
                 drop(ours);

@@ -132,22 +132,22 @@ impl Admission {
         streams: &dyn Fn() -> Result<(), Errno>,
         to_end: &SignalFd,
     ) -> Result<Newcomer<'k>, Error> {
-        match self.clone_into(kernel, &self.cgroup, by_go_between, streams, to_end) {
+        let cloned = self.clone_into(kernel, &self.cgroup, by_go_between, streams, to_end);
+        if let Err(Error::Call { errno, .. } | Error::CgroupOutOfReach { errno, .. }) = &cloned
+            && let Some(outside) = self.outside(*errno)
+        {
+            log::debug!("systemd is asked to put the process into the container's cgroup: {errno}");
+            let mut newcomer =
+                self.clone_into(kernel, &Record::disabled(), by_go_between, streams, to_end)?;
+            newcomer.outside = Some(outside);
+            return Ok(newcomer);
+        }
+        match cloned {
             Err(Error::JoinCgroup(error)) if self.any_cgroup && is_no_place(&error) => {
                 let now = Record::of_process(self.first.pid()).map_err(Error::JoinCgroup)?;
                 let now = now.in_hierarchies_of(&self.cgroup);
                 log::debug!("joining the cgroup of the container's first process: {error}");
                 self.clone_into(kernel, &now, by_go_between, streams, to_end)
-            }
-            Err(Error::Call { doing, errno }) => {
-                let Some(outside) = self.outside(errno) else {
-                    return Err(Error::not_born(doing, &self.cgroup, errno));
-                };
-                log::debug!("systemd is asked to put the process into the container's cgroup: {errno}");
-                let mut newcomer =
-                    self.clone_into(kernel, &Record::disabled(), by_go_between, streams, to_end)?;
-                newcomer.outside = Some(outside);
-                Ok(newcomer)
             }
             result => result,
         }
@@ -225,7 +225,7 @@ fn not_started(cgroup: &Record, errno: Errno) -> Error {
         Some(path) if NO_PLACE.contains(&errno) => {
             Error::JoinCgroup(cloison_cgroup::Error::Join { path, source: errno })
         }
-        _ => Error::Call { doing: "starting the process".to_owned(), errno },
+        _ => Error::not_born("starting the process", cgroup, errno),
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Action {
     Join(Joining),
     /// Waits until the host's side has written the id maps of the new user namespace, then becomes its root.
     BecomeRoot,
-    /// Enters the container's cgroup by writing to it, as only v1 needs.
+    /// Enters the container's cgroup by writing to it, as only v1 needs, before ids change: it takes nobody but with the ids of the runtime.
     JoinCgroup,
     /// Makes namespaces that could not come with `clone3`.
     NewNamespace(NamespaceFlags),
