@@ -171,7 +171,7 @@ fn a_receiver_that_never_accepts_is_given_up() {
 fn a_socket_that_the_caller_may_not_use_is_told_and_leaves_nothing() {
     only_for!(Cloison, "runc needs the capability for more than this");
     let sandbox = Sandbox::new();
-    skip_unless!(!sandbox.uses_systemd(), "needs no cgroup");
+    skip_unless!(!sandbox.uses_systemd(), "is without cgroups, and so without --systemd-cgroup");
     let socket = sandbox.dir().join("console");
     let _listener = cloison_tests::receiver::listen(&socket);
     fs::set_permissions(&socket, Permissions::from_mode(0o000)).unwrap();

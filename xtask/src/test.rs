@@ -15,19 +15,7 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
     setup::setup()?;
     let ourselves = std::env::current_exe()?.display().to_string();
     command::run(build::cargo().args(["build", "--workspace"]))?;
-    let root = command::as_root()?;
-    let mut runner = root.clone();
-    let unshare = ["unshare", "--pid", "--fork", "--mount-proc"];
-    if command::words(root.iter().map(String::as_str).chain(unshare).chain(["true"])).status()?.success() {
-        runner.extend(unshare.map(str::to_owned));
-    } else {
-        println!("skipped: namespaces for the tests: this machine allows none");
-    }
-    // A job in the background of a shell ignores them, and so would all that the tests start. GNU env knows this since 8.31.
-    let hears = ["env", "--default-signal=INT,QUIT"];
-    if command::words(hears.into_iter().chain(["true"])).status()?.success() {
-        runner.extend(hears.map(str::to_owned));
-    }
+    let mut runner = as_root_apart()?;
     runner.push(ourselves);
     runner.push("isolate".to_owned());
     let runner = runner.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
@@ -46,6 +34,27 @@ pub(crate) fn test(arguments: &[&str]) -> Result<()> {
         .status()?;
     let examples = if arguments.is_empty() { examples().status()?.success() } else { true };
     if tests.success() && examples { Ok(()) } else { Err("not all tests have passed".into()) }
+}
+
+/// The words that go before tests: they run as root, in namespaces of their own where that is allowed, and hear every signal.
+///
+/// # Errors
+/// When we are not root and cannot become it.
+pub(crate) fn as_root_apart() -> Result<Vec<String>> {
+    let root = command::as_root()?;
+    let mut runner = root.clone();
+    let unshare = ["unshare", "--pid", "--fork", "--mount-proc"];
+    if command::words(root.iter().map(String::as_str).chain(unshare).chain(["true"])).status()?.success() {
+        runner.extend(unshare.map(str::to_owned));
+    } else {
+        println!("skipped: namespaces for the tests: this machine allows none");
+    }
+    // A job in the background of a shell ignores them, and so would all that the tests start. GNU env knows this since 8.31.
+    let hears = ["env", "--default-signal=INT,QUIT"];
+    if command::words(hears.into_iter().chain(["true"])).status()?.success() {
+        runner.extend(hears.map(str::to_owned));
+    }
+    Ok(runner)
 }
 
 /// The examples in the documentation need neither root nor a process each.

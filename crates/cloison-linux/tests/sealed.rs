@@ -6,14 +6,8 @@ use std::process::Command;
 
 const ASKED: &str = "CLOISON_TEST_SEALED_COPY";
 
-/// Runs in the process that the test below starts: first from its file, then, with the same arguments, from
-/// the copy.
-#[test]
-fn child_of_the_test_goes_on_from_a_copy() {
-    if std::env::var_os(ASKED).is_none() {
-        eprintln!("skipped: for sealed_copy_has_the_same_arguments_and_cannot_be_written");
-        return;
-    }
+/// What the process does that the test starts: first from its file, then, with the same arguments, from the copy.
+fn go_on_from_a_copy() {
     cloison_linux::sealed::ensure_sealed_copy().unwrap();
     println!("exe {}", fs::read_link("/proc/self/exe").unwrap().display());
     println!("args {:?}", std::env::args().skip(1).collect::<Vec<_>>());
@@ -28,8 +22,11 @@ fn child_of_the_test_goes_on_from_a_copy() {
 
 #[test]
 fn sealed_copy_has_the_same_arguments_and_cannot_be_written() {
+    if std::env::var_os(ASKED).is_some() {
+        return go_on_from_a_copy();
+    }
     let child = Command::new("/proc/self/exe")
-        .args(["--exact", "child_of_the_test_goes_on_from_a_copy", "--nocapture"])
+        .args(["--exact", "sealed_copy_has_the_same_arguments_and_cannot_be_written", "--nocapture"])
         .env(ASKED, "yes")
         .output()
         .unwrap();
@@ -37,7 +34,7 @@ fn sealed_copy_has_the_same_arguments_and_cannot_be_written() {
     assert!(child.status.success(), "{said}{}", String::from_utf8_lossy(&child.stderr));
     for line in [
         "exe /memfd:cloison (deleted)",
-        r#"args ["--exact", "child_of_the_test_goes_on_from_a_copy", "--nocapture"]"#,
+        r#"args ["--exact", "sealed_copy_has_the_same_arguments_and_cannot_be_written", "--nocapture"]"#,
         "write Text file busy (os error 26)",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");

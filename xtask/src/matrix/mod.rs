@@ -1,4 +1,4 @@
-//! The integration tests on other kernels and other layouts of cgroups, each in a throw-away machine.
+//! The integration tests here, and on other kernels and other layouts of cgroups, each in a throw-away machine.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::vm::{self, Machine};
-use crate::{Result, build, command, page, pool};
+use crate::{Result, build, command, page, pool, setup, test};
 
 mod record;
 
@@ -26,7 +26,7 @@ pub(crate) const PAGE: &str = "docs/conformance.md";
 /// The lines of each page between which its table stands.
 const MARKS: [&str; 2] = ["<!-- cargo xtask matrix --write -->", "<!-- end of the matrix -->"];
 
-/// Where the programs are executed from: on the machine's own disk. From a shared directory every start reads them anew.
+/// Where a machine executes the programs from: on the machine's own disk. From a shared directory every start reads them anew.
 const PROGRAMS: &str = "/usr/local/lib/cloison-test";
 
 /// How long one machine may take: an emulated processor has needed more than an hour.
@@ -36,13 +36,14 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask matrix [--quick] [--at-once N] [--write] [--last] [--cell NAME]... [--test FILE]... [--env NAME=VALUE]...
                           [PART OF A NAME]...
 
-Builds the tests here and runs them in throw-away machines, one machine a cell. `--quick`: those of User Mode Linux alone.
+Builds the tests and runs them here, and in throw-away machines, one machine a cell. `--quick`: those of User Mode Linux alone.
 `--write` puts what came of a whole cell into docs/conformance.md, and its skipped tests into docs/conformance/matrix.md, as soon as it
 is done; the rows of all other cells stay as they are.
 `--at-once`: so many machines at a time, each of which has up to 6 GB, and one processor under User Mode Linux.
 `--last` runs nothing: it takes what the last run of each cell has left in target/matrix.
 
-cells: KERNEL/LAYOUT/WHO, or the beginning of that for several. The kernel is one of uml, 5.10, 6.1, 6.12; the layout is
+cells: KERNEL/LAYOUT/WHO, or the beginning of that for several. The kernel is one of host, uml, 5.10, 6.1, 6.12; the layout is
+  as-it-is     that of this machine: of the host alone, by root
   v2-systemd   cgroup v2, systemd is there, the runtime makes its cgroups itself
   v2-units     cgroup v2, systemd makes the cgroups (--systemd-cgroup)
   v2           cgroup v2, no systemd
@@ -64,19 +65,23 @@ struct Cell {
 
 const LAYOUTS: [&str; 5] = ["v2-systemd", "v2-units", "v2", "v1", "selinux"];
 
+/// No machine, but where this runs.
+const HOST: Cell = Cell { kernel: "host", layout: "as-it-is", rootless: false };
+
 /// The user of the machine's root file system, `xtask/vm/parts/root.sh`.
 const USER: u32 = 1000;
 
 impl Cell {
     fn all() -> Vec<Self> {
         let kernels = ["uml", "5.10", "6.1", "6.12"];
-        kernels
+        let cells: Vec<Self> = kernels
             .iter()
             .flat_map(|&kernel| LAYOUTS.map(|layout| (kernel, layout)))
             .flat_map(|(kernel, layout)| [false, true].map(|rootless| Self { kernel, layout, rootless }))
             // User Mode Linux has no SELinux, and no hierarchies of v1 that a container could use.
             .filter(|cell| !(cell.kernel == "uml" && matches!(cell.layout, "v1" | "selinux")))
-            .collect()
+            .collect();
+        std::iter::once(HOST).chain(cells).collect()
     }
 
     fn name(self) -> String {
@@ -87,8 +92,8 @@ impl Cell {
         if self.rootless { "rootless" } else { "root" }
     }
 
-    fn is_emulated(self) -> bool {
-        self.kernel != "uml"
+    fn is_uml(self) -> bool {
+        self.kernel == "uml"
     }
 
     fn has_systemd(self) -> bool {
@@ -269,7 +274,7 @@ impl<'w> Wanted<'w> {
             wanted.cells = Cell::all();
         }
         if quick {
-            wanted.cells.retain(|cell| !cell.is_emulated());
+            wanted.cells.retain(|cell| cell.is_uml());
         }
         if wanted.write && !wanted.is_whole() {
             return Err("a row of the table is of all tests: no --test and no names with --write".into());
@@ -461,29 +466,38 @@ impl Drop for Built {
 fn run(cell: Cell, tests: &Tests, built: &Built, commit: Option<&str>, output: &Path) -> Result<()> {
     let begun = Instant::now();
     std::fs::write(output, commit.map(|commit| format!("{WHOLE}{commit}\n")).unwrap_or_default())?;
-    let script = script(cell, tests, built, output);
-    let code = cell.machine(output.with_extension("console")).run(&script)?;
+    let mut script = "failed=0\n".to_owned();
+    // What comes of a test, and what it prints by a descriptor of its own when it is skipped, go to the end of one file.
+    // Writing to a String cannot fail.
+    let _ = writeln!(script, "exec >> {} 2>&1", vm::quoted(&output.display().to_string()));
+    let code = if cell == HOST {
+        script.push_str(&each_program(cell, tests, built));
+        setup::setup()?;
+        let status = command::words(test::as_root_apart()?).args(["sh", "-c", &script]).status()?;
+        u8::try_from(status.code().ok_or("the tests were killed")?)?
+    } else {
+        script.push_str(&into_the_machine(cell, built));
+        script.push_str(&each_program(cell, tests, built));
+        cell.machine(output.with_extension("console")).run(&script)?
+    };
     let mut file = std::fs::File::options().append(true).open(output)?;
     Ok(writeln!(file, "{ENDED}{} s, exit code {code}", begun.elapsed().as_secs())?)
 }
 
-/// Runs the programs one after another, in the workspace under its own name.
-fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
+/// Makes a machine ready for the tests: the workspace is there by its own name, and so is who calls the runtime.
+fn into_the_machine(cell: Cell, built: &Built) -> String {
     let workspace = workspace().display().to_string();
     let (runtime, isolate) = (built.isolate.with_file_name("cloison"), built.isolate.display());
     let runtime = runtime.display();
-    // The output is appended: a test that is skipped says so to the same file by a descriptor of its own.
     // An emulated processor is a tenth as quick as ours, and both may have neighbours.
-    let patience = if cell.is_emulated() { 10 } else { 4 };
+    let patience = if cell.is_uml() { 4 } else { 10 };
     let mut script = format!(
         "mkdir -p {workspace} && mount --bind /run/share {workspace} && cd {workspace}\n\
          export CLOISON_TEST_DEBIAN=/ TMPDIR=/tmp HOME=/root RUST_BACKTRACE=0 CLOISON_TEST_PATIENCE={patience}\n\
-         exec >> {} 2>&1; failed=0\n\
-         mkdir -p {PROGRAMS}/deps && cp {runtime} {isolate} {PROGRAMS}/\n",
-        output.display()
+         mkdir -p {PROGRAMS}/deps && cp {runtime} {isolate} {PROGRAMS}/\n"
     );
     // What is repeated for chance's sake is so on the host, or where `--env` says so. Races are for two processors, which User Mode Linux has not.
-    let rounds = if cell.is_emulated() { 15 } else { 10 };
+    let rounds = if cell.is_uml() { 10 } else { 15 };
     // Writing to a String cannot fail.
     let _ = writeln!(
         script,
@@ -501,7 +515,14 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
     if cell.rootless {
         script.push_str(&become_ordinary(cell));
     }
+    script
+}
+
+/// Runs the programs one after another.
+fn each_program(cell: Cell, tests: &Tests, built: &Built) -> String {
+    let mut script = String::new();
     for variable in &tests.variables {
+        // Writing to a String cannot fail.
         let _ = writeln!(script, "export {variable}");
     }
     // What a login shell has, from which a test's own `mount` and the like are programs as any others.
@@ -510,14 +531,21 @@ fn script(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
     } else {
         ""
     };
+    let filters = tests.filters.join(" ");
     for program in &built.programs {
         let name = program.file_name().unwrap_or_default().display();
-        let (program, filters) = (program.display(), tests.filters.join(" "));
-        let _ = writeln!(
-            script,
-            "echo '# {name}'; cp {program} {PROGRAMS}/deps/; {context} {PROGRAMS}/xtask isolate {PROGRAMS}/deps/{name} {filters} || failed=1; \
-             rm {PROGRAMS}/deps/{name}"
-        );
+        let _ = writeln!(script, "echo '# {name}'");
+        let _ = if cell == HOST {
+            let words = [&built.isolate, program].map(|path| vm::quoted(&path.display().to_string()));
+            writeln!(script, "{} isolate {} {filters} || failed=1", words[0], words[1])
+        } else {
+            writeln!(
+                script,
+                "cp {} {PROGRAMS}/deps/; {context} {PROGRAMS}/xtask isolate {PROGRAMS}/deps/{name} {filters} || failed=1; \
+                 rm {PROGRAMS}/deps/{name}",
+                program.display()
+            )
+        };
     }
     script.push_str("exit $failed");
     script
@@ -584,8 +612,8 @@ mod tests {
     fn the_beginning_of_a_name_names_several_cells() {
         let named = |name: &str| Cell::all().into_iter().filter(|cell| cell.is_named(name)).count();
         assert_eq!(
-            ["uml", "6.1/v1", "6.1/v1/rootless", "6.1/v", "uml/v1", "uml/selinux"].map(named),
-            [6, 2, 1, 0, 0, 0]
+            ["host", "uml", "6.1/v1", "6.1/v1/rootless", "6.1/v", "uml/v1", "uml/selinux"].map(named),
+            [1, 6, 2, 1, 0, 0, 0]
         );
     }
 }
