@@ -466,18 +466,13 @@ impl Drop for Built {
 fn run(cell: Cell, tests: &Tests, built: &Built, commit: Option<&str>, output: &Path) -> Result<()> {
     let begun = Instant::now();
     std::fs::write(output, commit.map(|commit| format!("{WHOLE}{commit}\n")).unwrap_or_default())?;
-    let mut script = "failed=0\n".to_owned();
-    // What comes of a test, and what it prints by a descriptor of its own when it is skipped, go to the end of one file.
-    // Writing to a String cannot fail.
-    let _ = writeln!(script, "exec >> {} 2>&1", vm::quoted(&output.display().to_string()));
+    let programs = each_program(cell, tests, built, output);
     let code = if cell == HOST {
-        script.push_str(&each_program(cell, tests, built));
         setup::setup()?;
-        let status = command::words(test::as_root_apart()?).args(["sh", "-c", &script]).status()?;
+        let status = command::words(test::as_root_apart()?).args(["sh", "-c", &programs]).status()?;
         u8::try_from(status.code().ok_or("the tests were killed")?)?
     } else {
-        script.push_str(&into_the_machine(cell, built));
-        script.push_str(&each_program(cell, tests, built));
+        let script = into_the_machine(cell, built) + &programs;
         cell.machine(output.with_extension("console")).run(&script)?
     };
     let mut file = std::fs::File::options().append(true).open(output)?;
@@ -519,8 +514,9 @@ fn into_the_machine(cell: Cell, built: &Built) -> String {
 }
 
 /// Runs the programs one after another.
-fn each_program(cell: Cell, tests: &Tests, built: &Built) -> String {
-    let mut script = String::new();
+fn each_program(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
+    // The output is appended: a test that is skipped says so to the same file by a descriptor of its own.
+    let mut script = format!("exec >> {} 2>&1; failed=0\n", vm::quoted(&output.display().to_string()));
     for variable in &tests.variables {
         // Writing to a String cannot fail.
         let _ = writeln!(script, "export {variable}");
