@@ -37,7 +37,7 @@ Runs a command as root in a throw-away machine; one word is a script for sh. Its
 (124: the time was up, 125: the machine ended without one).
 
   --kernel uml|5.10|6.1|6.12   User Mode Linux (one processor, no cpuset, no CRIU), or emulated by qemu (uml)
-  --cgroup v2|v1|hybrid        the cgroup hierarchies (v2)
+  --cgroup v2|v1|hybrid        the cgroup hierarchies (v2); hybrid with systemd alone
   --init systemd|none          who is process 1 (systemd)
   --lsm apparmor|selinux|none  the security module (apparmor); --enforcing: SELinux refuses
   --share DIRECTORY[:ro]       seen as /run/share, where the command begins
@@ -84,6 +84,9 @@ impl Machine {
         let mut words = words;
         loop {
             let (name, value) = match words {
+                ["--", ..] if machine.cgroup == "hybrid" && machine.init == "none" => {
+                    return Err("--cgroup hybrid is what systemd makes of both: not with --init none".into());
+                }
                 ["--", command @ ..] if !command.is_empty() => return Ok((machine, command)),
                 ["--enforcing", rest @ ..] => {
                     machine.enforcing = true;
@@ -346,9 +349,13 @@ mod tests {
 
     #[test]
     fn what_is_not_an_option_and_what_is_no_value_of_one_are_refused() {
-        for words in
-            [&["--kernel", "2.6", "--", "ls"][..], &["--colour", "red", "--", "ls"], &["ls"], &["--"]]
-        {
+        for words in [
+            &["--kernel", "2.6", "--", "ls"][..],
+            &["--colour", "red", "--", "ls"],
+            &["--cgroup", "hybrid", "--init", "none", "--", "ls"],
+            &["ls"],
+            &["--"],
+        ] {
             assert!(Machine::parse(words).is_err(), "{words:?}");
         }
     }
