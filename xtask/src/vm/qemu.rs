@@ -16,11 +16,15 @@ const PACKAGES: [(&str, &str); 1] = [("qemu-system-x86", "/usr/bin/qemu-system-x
 /// Where Debian keeps the server of shared directories.
 const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
 
-/// Keeps one cpuset and one quota for the machine's whole life; without systemd there would be some now and none then.
+/// What systemd does where it is, or makes needless.
 ///
-/// With the first and the last of each the kernel changes its own code (static keys, `cpusets_enabled` in what hands out pages). Processors that qemu 7.2
-/// emulates may trip over that, in a dead lock or a panic (`Oops: int3` in `get_page_from_freelist`).
-const STEADY: &str = "\
+/// A read makes Linux before 5.18 fill its pool of random numbers, for which others would wait for ever.
+///
+/// One cpuset and one quota are there for the machine's whole life, and not now some and now none: with the first and the last one the kernel changes its own
+/// code (static keys, as `cpusets_enabled` in what hands out pages). Processors that qemu 7.2 emulates may trip over that, in a dead lock or a panic
+/// (`Oops: int3` in `get_page_from_freelist`).
+const WITHOUT_SYSTEMD: &str = "\
+    head -c 1 /dev/random > /dev/null\n\
     cd /sys/fs/cgroup && if [ -e cgroup.subtree_control ]; then \
         echo +cpu +cpuset > cgroup.subtree_control && mkdir steady && echo 100000 > steady/cpu.max; \
     else \
@@ -39,8 +43,8 @@ pub(super) fn boot(
     let initrd = scratch.join("initrd");
     let mut file = File::create(&initrd)?;
     std::io::copy(&mut File::open(kernel.join("initrd"))?, &mut file)?;
-    let steady = if machine.init == "none" { STEADY } else { "" };
-    file.write_all(&archive(format!("{steady}{script}\n").as_bytes()))?;
+    let first = if machine.init == "none" { WITHOUT_SYSTEMD } else { "" };
+    file.write_all(&archive(format!("{first}{script}\n").as_bytes()))?;
     setup::install(&PACKAGES)?;
     let mut command = until_we_end(Path::new("qemu-system-x86_64"));
     let drive = |name: &str, file: &Path| {
