@@ -28,7 +28,7 @@ const WITHOUT_SYSTEMD: &str = "\
     cd /sys/fs/cgroup && if [ -e cgroup.subtree_control ]; then \
         echo +cpu +cpuset > cgroup.subtree_control && mkdir steady && echo 100000 > steady/cpu.max; \
     else \
-        mkdir cpuset/steady cpu/steady && echo 100000 > cpu/steady/cpu.cfs_quota_us; \
+        mkdir cpu/steady && echo 100000 > cpu/steady/cpu.cfs_quota_us && { ! [ -e cpuset ] || mkdir cpuset/steady; }; \
     fi && cd - > /dev/null || exit 1\n";
 
 pub(super) fn boot(
