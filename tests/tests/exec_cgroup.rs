@@ -55,11 +55,11 @@ fn place(memberships: &str, controller: &str) -> String {
 fn a_process_joins_the_cgroups_below_that_are_asked_for() {
     skip_unless!(cgroup_layout() == CgroupLayout::V1, "needs cgroup v1");
     let sandbox = Sandbox::new();
-    let container = with_cgroups_below(&sandbox, &[("memory", "m"), ("pids", "p")]);
+    let container = with_cgroups_below(&sandbox, &[("cpu", "m"), ("pids", "p")]);
     let own = container.exec(["cat", "/proc/self/cgroup"]).ok().to_owned();
-    let flags = ["--cgroup", "memory:m", "--cgroup", "pids:/p"];
+    let flags = ["--cgroup", "cpu:m", "--cgroup", "pids:/p"];
     let asked = container.exec_with(&flags, ["cat", "/proc/self/cgroup"]);
-    for (controller, below) in [("memory", "/m"), ("pids", "/p"), ("devices", "")] {
+    for (controller, below) in [("cpu", "/m"), ("pids", "/p"), ("devices", "")] {
         assert_eq!(place(asked.ok(), controller), place(&own, controller) + below);
     }
     assert_eq!(container.exec_with(&["--cgroup", "/"], ["cat", "/proc/self/cgroup"]).ok(), own);

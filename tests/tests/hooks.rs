@@ -148,8 +148,8 @@ fn hooks_are_told_the_state_of_their_moment() {
 fn hooks_run_in_the_runtimes_namespaces_or_the_containers() {
     let sandbox = Sandbox::new();
     let notes = Notes::new(&sandbox);
-    let kinds = ["mnt", "pid", "net", "uts", "ipc"];
-    let look = "for kind in mnt pid net uts ipc; do readlink /proc/self/ns/$kind; done";
+    let kinds = ["mnt", "pid", "net", "uts", "ipc", "cgroup", "user"];
+    let look = "for kind in mnt pid net uts ipc cgroup user; do readlink /proc/self/ns/$kind; done";
     let container = notes.at_every_point(sandbox.busybox("sleep 1000"), look).start();
     let links = |path: String| -> Vec<String> {
         kinds

@@ -273,6 +273,13 @@ fn mounts_are_made_in_their_order() {
         .mount("bind", &volume, "/mnt/inner", &["bind"])
         .mount("tmpfs", "tmpfs", "/mnt/inner/deeper", &[]);
     assert_eq!(bundle.run().ok(), "3\n/mnt/inner\n/mnt/inner/deeper\n");
+    // Not in the order of their names: what is mounted later covers what was mounted below it.
+    let bundle = sandbox
+        .busybox("ls /mnt; grep ' /mnt' /proc/mounts")
+        .mount("tmpfs", "tmpfs", "/mnt/inner", &[])
+        .mount("bind", &volume, "/mnt", &["bind"]);
+    let listed = bundle.run().ok().to_owned();
+    assert!(!listed.starts_with("inner"), "{listed}");
 }
 
 #[test]
@@ -399,6 +406,33 @@ fn idmapped_mounts_show_mapped_owners() {
     );
     let output = bundle.run();
     assert_eq!(output.ok(), "1005 2006\n", "{}", output.describe());
+}
+
+#[test]
+fn ridmap_maps_the_mounts_below_too_and_idmap_does_not() {
+    skip_unless!(
+        host::has_idmapped_mounts(),
+        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
+    );
+    runc_lacks!("1.2: idmapped mounts");
+    let sandbox = Sandbox::new();
+    let volume = sandbox.directory("volume");
+    let below = sandbox.directory("volume/below");
+    sandbox.mount("tmpfs", &below, "tmpfs", rustix::mount::MountFlags::empty(), "");
+    let file = below.join("file");
+    fs::write(&file, "").unwrap();
+    std::os::unix::fs::chown(&file, Some(5), Some(6)).unwrap();
+    for (option, owner) in [("idmap", "5 6\n"), ("ridmap", "1005 2006\n")] {
+        let bundle = sandbox.busybox("stat -c '%u %g' /mnt/below/file").push(
+            "/mounts",
+            json!({
+                "destination": "/mnt", "type": "bind", "source": volume.to_str().unwrap(), "options": ["rbind", option],
+                "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1000}],
+                "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 1000}],
+            }),
+        );
+        assert_eq!(bundle.run().ok(), owner, "{option}");
+    }
 }
 
 #[test]

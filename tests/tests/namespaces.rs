@@ -38,7 +38,9 @@ fn each_namespace_is_new_when_it_is_asked_for() {
 #[test]
 fn each_namespace_is_the_hosts_when_it_is_left_out() {
     let sandbox = Sandbox::new();
-    for (kind, name) in [("pid", "pid"), ("net", "network"), ("ipc", "ipc"), ("uts", "uts")] {
+    for (kind, name) in
+        [("pid", "pid"), ("net", "network"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")]
+    {
         let mut bundle = sandbox.busybox(&format!("readlink /proc/self/ns/{kind}")).without_namespace(name);
         if name == "uts" {
             bundle = bundle.without("/hostname");
@@ -167,9 +169,17 @@ fn the_cgroup_namespace_hides_the_hosts_paths() {
 fn a_namespace_path_of_another_kind_is_refused() {
     let sandbox = Sandbox::new();
     let first = sandbox.sleeper().start();
-    let wrong = format!("/proc/{}/ns/ipc", first.pid());
-    let output = sandbox.busybox("true").namespace("network", Some(&wrong)).run();
-    assert_eq!(output.code(), 1, "{}", output.describe());
+    for (name, other) in
+        [("network", "ipc"), ("pid", "net"), ("ipc", "uts"), ("uts", "cgroup"), ("cgroup", "net")]
+    {
+        let wrong = format!("/proc/{}/ns/{other}", first.pid());
+        let mut bundle = sandbox.busybox("echo it runs").namespace(name, Some(&wrong));
+        if name == "uts" {
+            bundle = bundle.without("/hostname");
+        }
+        let output = bundle.run();
+        assert_eq!((output.code(), output.stdout.as_str()), (1, ""), "{name}: {}", output.describe());
+    }
     let missing = sandbox.dir().join("nowhere");
     let output = sandbox.busybox("true").namespace("network", Some(missing.to_str().unwrap())).run();
     output.refused_saying(&[missing.to_str().unwrap()]);

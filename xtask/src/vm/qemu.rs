@@ -20,15 +20,16 @@ const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd
 ///
 /// A read makes Linux before 5.18 fill its pool of random numbers, for which others would wait for ever.
 ///
-/// One cpuset and one quota are there for the machine's whole life, and not now some and now none: with the first and the last one the kernel changes its own
-/// code (static keys, as `cpusets_enabled` in what hands out pages). Processors that qemu 7.2 emulates may trip over that, in a dead lock or a panic
-/// (`Oops: int3` in `get_page_from_freelist`).
+/// A cpuset, a quota and a frozen cgroup of v1 are there for the machine's whole life, and not now some and now none: with the first and the last one of each
+/// kind the kernel changes its own code (static keys: `cpusets_enabled` in what hands out pages, `freezer_active` in what each kernel thread runs). Processors
+/// that qemu 7.2 emulates may trip over that, in a dead lock or a panic (`Oops: int3`).
 const WITHOUT_SYSTEMD: &str = "\
     head -c 1 /dev/random > /dev/null\n\
     cd /sys/fs/cgroup && if [ -e cgroup.subtree_control ]; then \
         echo +cpu +cpuset > cgroup.subtree_control && mkdir steady && echo 100000 > steady/cpu.max; \
     else \
-        mkdir cpu/steady && echo 100000 > cpu/steady/cpu.cfs_quota_us && { ! [ -e cpuset ] || mkdir cpuset/steady; }; \
+        mkdir cpu/steady freezer/steady && echo 100000 > cpu/steady/cpu.cfs_quota_us && echo FROZEN > freezer/steady/freezer.state && \
+        { ! [ -e cpuset ] || mkdir cpuset/steady; }; \
     fi && cd - > /dev/null || exit 1\n";
 
 pub(super) fn boot(

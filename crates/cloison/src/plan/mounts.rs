@@ -332,7 +332,9 @@ pub(super) fn delegate_cgroup(
     let is_writable = |step: &MountStep| {
         matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup2")
             && step.destination == Path::new("/sys/fs/cgroup")
-            && !step.options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY)
+            && ![step.options.attributes, step.options.recursive]
+                .iter()
+                .any(|attributes| attributes.set.contains(Attr::MOUNT_ATTR_RDONLY))
     };
     let mut mounts = container.iter().filter_map(|step| match &step.action {
         Action::Mount(mount) if is_ours && is_writable(mount) => Some(step.origin.clone()),

@@ -391,6 +391,9 @@ fn a_writable_cgroup_is_given_to_who_uses_it() {
     let mut spec = example_with_user_namespace();
     assert_eq!(given(&spec, &facts()), None, "it is mounted read-only");
     writable(&mut spec);
+    let mut recursively = spec.clone();
+    recursively.mounts[6].options.push("rro".to_owned());
+    assert_eq!(given(&recursively, &facts()), None, "and so it is, with all below it");
     let expected = Some("give the cgroup to uid 100000  [/mounts/6]".to_owned());
     assert_eq!(given(&spec, &facts()), expected);
     spec.process.user.uid = 1000;

@@ -130,13 +130,26 @@ fn version(version: &str, check: &mut Check<'_>) {
     }
 }
 
-/// The major and minor number of a version in semantic versioning.
+/// The major and minor number of a version in semantic versioning (SemVer 2.0.0, "Backus-Naur Form Grammar").
 pub(super) fn parse_version(version: &str) -> Option<(u32, u32)> {
-    let core = version.split(['-', '+']).next().unwrap_or_default();
-    let mut numbers = core.split('.').map(|part| {
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if digits { part.parse::<u32>().ok() } else { None }
-    });
+    let is_number = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+    };
+    let is_word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    // What only looks like a number is none of a release to come.
+    let is_prerelease =
+        |text: &str| is_word(text) && (is_number(text) || !text.bytes().all(|byte| byte.is_ascii_digit()));
+    let (rest, build) = version.split_once('+').map_or((version, None), |(rest, build)| (rest, Some(build)));
+    let (core, prerelease) = rest.split_once('-').map_or((rest, None), |(core, words)| (core, Some(words)));
+    let fits =
+        |words: Option<&str>, is: &dyn Fn(&str) -> bool| words.is_none_or(|words| words.split('.').all(is));
+    if !fits(build, &is_word) || !fits(prerelease, &is_prerelease) {
+        return None;
+    }
+    let mut numbers =
+        core.split('.').map(|part| if is_number(part) { part.parse::<u32>().ok() } else { None });
     let (major, minor, _patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
     numbers.next().is_none().then_some((major, minor))
 }

@@ -13,10 +13,42 @@ fn the_least_spec_is_accepted() {
 
 #[test]
 fn versions_of_major_one_are_accepted_and_others_not() {
-    for version in ["1.0.0", "1.0.2-dev", "1.1.0+dev", "1.2.1", "1.3.0", "1.3.9", "1.4.0", "1.0.0-rc5"] {
+    for version in [
+        "1.0.0",
+        "1.0.2-dev",
+        "1.1.0+dev",
+        "1.2.1",
+        "1.3.0",
+        "1.3.9",
+        "1.4.0",
+        "1.0.0-rc5",
+        "1.0.0-rc.10-x.0+001.-",
+        "1.0.0+a-b",
+        "1.10.20",
+    ] {
         accepts(&with("/ociVersion", json!(version)));
     }
-    for version in ["0.9.0", "2.0.0", "1", "1.0", "1.0.0.0", "1.x.0", "v1.0.0", "1..0", "1.0.-1"] {
+    for version in [
+        "0.9.0",
+        "2.0.0",
+        "1",
+        "1.0",
+        "1.0.0.0",
+        "1.x.0",
+        "v1.0.0",
+        "1..0",
+        "1.0.-1",
+        "01.0.0",
+        "1.02.0",
+        "1.0.00",
+        "1.0.0-",
+        "1.0.0+",
+        "1.0.0-a b",
+        "1.0.0-a..b",
+        "1.0.0-01",
+        "1.0.0+a+b",
+        "1.0.0-\u{e4}",
+    ] {
         refuses(
             &with("/ociVersion", json!(version)),
             "/ociVersion",
