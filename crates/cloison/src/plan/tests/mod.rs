@@ -7,6 +7,7 @@ use super::*;
 use crate::spec::{self, Namespace, NamespaceType, Process};
 
 mod exec;
+mod hooks;
 mod labels_of_modules;
 mod landlock;
 mod mounts_and_devices;

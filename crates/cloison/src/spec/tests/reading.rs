@@ -34,6 +34,48 @@ fn a_file_is_read() {
 }
 
 #[test]
+fn numbers_that_are_left_out_are_0() {
+    let spec = r#"{"ociVersion": "1.3.0", "root": {"path": "rootfs"},
+        "process": {"args": ["sh"], "cwd": "/", "user": {}, "rlimits": [{"type": "RLIMIT_CORE"}],
+            "scheduler": {"policy": "SCHED_OTHER"}, "ioPriority": {"class": "IOPRIO_CLASS_BE"}},
+        "linux": {
+            "namespaces": [{"type": "user"}, {"type": "mount"}],
+            "uidMappings": [{"size": 1}], "gidMappings": [{"size": 1}],
+            "devices": [{"path": "/dev/x", "type": "c"}],
+            "resources": {
+                "devices": [{"access": "r"}],
+                "blockIO": {"throttleReadBpsDevice": [{}]},
+                "hugepageLimits": [{"pageSize": "2MB"}],
+                "network": {"priorities": [{"name": "lo"}]}},
+            "seccomp": {"defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{"op": "SCMP_CMP_EQ"}]}]}}}"#;
+    let spec = Spec::from_slice(spec.as_bytes()).unwrap();
+    let (process, linux) = (&spec.process, &spec.linux);
+    assert_eq!((process.user.uid, process.user.gid), (0, 0));
+    assert_eq!((process.rlimits[0].soft, process.rlimits[0].hard), (0, 0));
+    assert_eq!(process.io_priority.as_ref().map(|io| io.priority), Some(0));
+    for row in [&linux.uid_mappings[0], &linux.gid_mappings[0]] {
+        assert_eq!((row.container_id, row.host_id), (0, 0));
+    }
+    assert_eq!((linux.devices[0].major, linux.devices[0].minor), (0, 0));
+    let resources = &linux.resources;
+    assert!(!resources.devices[0].allow);
+    let read = &resources.block_io.throttle_read_bps_device[0];
+    assert_eq!((read.major, read.minor, read.rate), (0, 0, 0));
+    assert_eq!(resources.hugepage_limits[0].limit, 0);
+    assert_eq!(resources.network.priorities[0].priority, 0);
+    let argument = &linux.seccomp.as_ref().unwrap().syscalls[0].args[0];
+    assert_eq!((argument.index, argument.value, argument.value_two), (0, 0, 0));
+}
+
+/// glossary.md, "JSON": there is to be none. Go, and so `runc`, takes the last.
+#[test]
+fn the_last_of_two_members_of_one_name_holds() {
+    let twice = LEAST.replace(r#""cwd": "/""#, r#""cwd": "/first", "cwd": "/last""#);
+    assert_eq!(Spec::from_slice(twice.as_bytes()).unwrap().process.cwd, "/last");
+}
+
+#[test]
 fn a_missing_file_is_named_with_its_errno() {
     let scratch = TempDir::new().unwrap();
     let path = scratch.path().join("config.json");
