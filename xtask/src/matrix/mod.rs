@@ -96,6 +96,11 @@ impl Cell {
         self.kernel == "uml"
     }
 
+    /// What gives a program the context of a login shell, from which a test's own `mount` and the like are programs as any others.
+    fn login(self) -> &'static str {
+        if self.layout == "selinux" { "runcon -u unconfined_u -r unconfined_r -t unconfined_t" } else { "" }
+    }
+
     fn has_systemd(self) -> bool {
         !matches!(self.layout, "v2" | "v1")
     }
@@ -521,12 +526,9 @@ fn each_program(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> Stri
         // Writing to a String cannot fail.
         let _ = writeln!(script, "export {variable}");
     }
-    // What a login shell has, from which a test's own `mount` and the like are programs as any others.
-    let context = if cell.layout == "selinux" {
-        r#"runcon -u unconfined_u -r unconfined_r -t unconfined_t sh -c 'exec "$@"' sh"#
-    } else {
-        ""
-    };
+    let login = cell.login();
+    // By a shell: the tests are programs that a login shell starts, and not what it is.
+    let context = if login.is_empty() { String::new() } else { format!(r#"{login} sh -c 'exec "$@"' sh"#) };
     let filters = tests.filters.join(" ");
     for program in &built.programs {
         let name = program.file_name().unwrap_or_default().display();
@@ -565,13 +567,14 @@ fn become_ordinary(cell: Cell) -> String {
              echo $$ > delegated/tests/cgroup.procs && cd - || exit 1\n"
         ),
         _ => format!(
-            "setpriv --reuid {USER} --regid {USER} --init-groups \
+            "{} setpriv --reuid {USER} --regid {USER} --init-groups \
              env XDG_RUNTIME_DIR=/run/user/{USER} \
              systemd-run --user --quiet --unit tests --property Delegate=yes sleep infinity && \
              cd /sys/fs/cgroup/user.slice/user-{USER}.slice/user@{USER}.service/app.slice/tests.service && mkdir tests && \
              chown {USER}:{USER} tests tests/cgroup.procs tests/cgroup.threads tests/cgroup.subtree_control && \
              echo $$ > tests/cgroup.procs && \
-             for process in $(cat cgroup.procs); do echo $process > tests/cgroup.procs; done && cd - || exit 1\n"
+             for process in $(cat cgroup.procs); do echo $process > tests/cgroup.procs; done && cd - || exit 1\n",
+            cell.login()
         ),
     };
     format!("export CLOISON_TEST_USER={USER}\n{delegated}")
