@@ -220,12 +220,14 @@ fn every_operation_wants_an_id() {
     let bundle = sandbox.busybox("true");
     bundle.write();
     for operation in ["state", "create", "start", "kill", "delete"] {
-        let mut command = sandbox.bare_command(runtime::binary());
-        command.arg("--root").arg(sandbox.root()).arg(operation).current_dir(bundle.dir());
+        let mut command = sandbox.command([operation]);
+        command.current_dir(bundle.dir());
         let output = sandbox.finish(command);
         assert_eq!(output.code(), 1, "{operation}: {}", output.describe());
         // clap's words, and those of runc.
-        let told = ["<CONTAINER", "<ID>", "argument"].iter().any(|words| output.stderr.contains(words));
+        let told = ["required arguments", "requires exactly", "requires a minimum"]
+            .iter()
+            .any(|words| output.stderr.contains(words));
         assert!(told, "{operation}: {}", output.stderr);
     }
     sandbox.assert_nothing_left();
@@ -369,9 +371,8 @@ fn all_problems_are_told_at_once() {
 #[test]
 fn what_the_kernel_refuses_is_an_error_and_no_container() {
     let sandbox = Sandbox::new();
-    let new = || sandbox.busybox("echo it runs");
+    let new = || sandbox.busybox("true");
     for (name, bundle) in [
-        ("oom score", new().set("/process/oomScoreAdj", 1001)),
         ("sysctl", new().set("/linux/sysctl", json!({"net.no.such.setting": "1"}))),
         ("mount", new().mount("ext4", "/dev/null", "/mnt", &[])),
     ] {

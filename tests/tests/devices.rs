@@ -149,3 +149,29 @@ fn nothing_is_made_in_dev_when_it_is_bound_from_elsewhere() {
     assert_eq!(output.ok().lines().nth(1), Some("c"));
     assert_eq!(std::fs::read_dir("/dev").unwrap().count(), before, "the host's own /dev is as it was");
 }
+
+/// However the place is written: what is bound there is somebody else's.
+#[test]
+fn nothing_is_made_in_a_bound_dev_however_its_place_is_written() {
+    only_for!(Cloison, "runc makes devices in what is bound at a path of the host's, and has no warning");
+    let sandbox = Sandbox::new();
+    let dev = sandbox.directory("dev");
+    for place in ["/dev", "dev", "/x/../dev/", "a path of the host's"] {
+        let pipe = |path: &str| json!({"path": path, "type": "p"});
+        // A file is masked by /dev/null, which is not there.
+        let bundle = sandbox.busybox("ls -A /dev; ls /elsewhere").writable().without("/linux/maskedPaths");
+        let bundle =
+            bundle.push("/linux/devices", pipe("/dev/pipe")).push("/linux/devices", pipe("/elsewhere"));
+        let on_host = bundle.rootfs().join("dev");
+        let place = if place.contains(' ') { on_host.to_str().unwrap() } else { place };
+        let bundle = bundle.edit(|spec| {
+            let mounts = spec["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+            mounts.push(json!({"destination": place, "type": "bind", "source": dev, "options": ["bind"]}));
+        });
+        let output = bundle.run();
+        assert_eq!(output.ok(), "/elsewhere\n", "{place}");
+        assert!(output.stderr.contains("/linux/devices/0: not made"), "{place}: {}", output.stderr);
+        assert_eq!(std::fs::read_dir(&dev).unwrap().count(), 0, "{place}");
+    }
+}

@@ -150,7 +150,8 @@ fn hooks_run_in_the_runtimes_namespaces_or_the_containers() {
     let notes = Notes::new(&sandbox);
     let kinds = ["mnt", "pid", "net", "uts", "ipc", "cgroup", "user"];
     let look = "for kind in mnt pid net uts ipc cgroup user; do readlink /proc/self/ns/$kind; done";
-    let container = notes.at_every_point(sandbox.busybox("sleep 1000"), look).start();
+    let bundle = sandbox.busybox("sleep 1000").namespace("cgroup", None);
+    let container = notes.at_every_point(bundle, look).start();
     let links = |path: String| -> Vec<String> {
         kinds
             .iter()

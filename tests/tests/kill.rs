@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Sandbox, only_for};
+use cloison_tests::{Sandbox, only_for, until};
 
 /// A shell that prints each signal it gets.
 const TRAPS: &str = "for s in HUP INT USR1 USR2 TERM WINCH; do trap \"echo got-$s\" $s; done; echo ready; \
@@ -96,6 +96,21 @@ fn kill_all_reaches_every_process_of_a_container_without_pid_namespace() {
     container.delete().ok();
 }
 
+/// With the first process such a container's others do not end: SIGKILL, which is for the container, goes to all.
+#[test]
+fn sigkill_reaches_every_process_of_a_container_without_pid_namespace() {
+    let sandbox = Sandbox::new();
+    let bundle = sandbox.busybox("sleep 1000 & echo $!; wait");
+    let container = bundle.without_namespace("pid").start();
+    until("it tells the number of the other", || container.stdout().ends_with('\n'));
+    let processes = [container.pid(), container.stdout().trim().parse().unwrap()];
+    container.kill(&["KILL"]).ok();
+    for pid in processes {
+        sandbox.wait_for_orphan(pid);
+    }
+    container.delete().ok();
+}
+
 #[test]
 fn kill_all_is_also_called_a() {
     let sandbox = Sandbox::new();
@@ -127,8 +142,11 @@ fn kill_reaches_the_first_process_only() {
         )
         .start();
     container.until_prints("ready");
-    container.kill(&["TERM"]).ok();
-    container.until_prints("init-got-it");
+    // By the second time the child would have said something about the first.
+    for times in 1..=2 {
+        container.kill(&["TERM"]).ok();
+        until("the init has it", || container.stdout().matches("init-got-it").count() == times);
+    }
     assert!(!container.stdout().contains("child-got-it"));
     container.end();
 }

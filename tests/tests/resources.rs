@@ -86,7 +86,8 @@ fn pids_without_limit_and_none_at_all_stand_as_such() {
 fn cpu_quota_holds() {
     skip_unless!(has_controller("cpu"), "needs the cpu controller");
     let sandbox = Sandbox::new();
-    let (quota, period) = (10_000, 50_000);
+    // Large, beside the slices of 5 ms by which processors take it.
+    let (quota, period) = (50_000, 250_000);
     let bundle = sandbox.busybox("while :; do :; done");
     let container = bundle.set("/linux/resources/cpu", json!({"quota": quota, "period": period})).start();
     let used = || {
@@ -103,7 +104,7 @@ fn cpu_quota_holds() {
         "needs CONFIG_CFS_BANDWIDTH"
     );
     let (start, used_before, throttled_before) = (Instant::now(), used(), throttled());
-    while start.elapsed() < Duration::from_secs(4) || throttled() - throttled_before < 20 {
+    while start.elapsed() < Duration::from_secs(4) || throttled() - throttled_before < 15 {
         std::thread::sleep(Duration::from_millis(100));
         assert!(start.elapsed() < Duration::from_mins(1), "it is never throttled");
     }
@@ -112,8 +113,8 @@ fn cpu_quota_holds() {
     let share = |used: u64| used * 1000 / elapsed;
     assert!(share(used) <= 230, "{} per mille", share(used));
     // On a busy machine it may get less than its quota, but in each period in which it is stopped it has had all of it.
-    // A kernel that counts in ticks counts less; and processors take it in slices of 5 ms, one of which may be left on another.
-    let at_least = throttled * quota * 40 / 100;
+    // A kernel that counts in ticks counts less, and a slice of 5 ms may be left on another processor.
+    let at_least = throttled * quota * 75 / 100;
     assert!(used >= at_least, "{used} µs used in {throttled} periods with {quota} µs each");
     container.end();
 }

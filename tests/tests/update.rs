@@ -43,10 +43,12 @@ fn quota(container: &Container<'_>) -> String {
     format!("{quota} {}", container.cgroup_file("cpu", ("cpu.cfs_period_us", "")))
 }
 
-/// A running container with some limits.
+/// A running container with some limits; of memory where there are any.
 fn limited(sandbox: &Sandbox) -> Bundle<'_> {
-    let bundle = sandbox.sleeper();
-    let bundle = bundle.set("/linux/resources/memory", json!({"limit": 32 * MIB, "reservation": 24 * MIB}));
+    let mut bundle = sandbox.sleeper();
+    if has_controller("memory") {
+        bundle = bundle.set("/linux/resources/memory", json!({"limit": 32 * MIB, "reservation": 24 * MIB}));
+    }
     let bundle = bundle.set("/linux/resources/pids/limit", 20);
     bundle.set("/linux/resources/cpu", json!({"shares": 100, "quota": 500_000, "period": 1_000_000}))
 }

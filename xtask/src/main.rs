@@ -15,7 +15,7 @@
 //! | `install` | putting the runtime where engines find it, and taking it back |
 //! | `size` | how large the binary and its monitor are, and that it is static |
 //! | `vm` | a throw-away machine with a kernel and a systemd of its own |
-//! | `matrix` | the integration tests on other kernels, in such machines |
+//! | `matrix` | the integration tests here, and on other kernels in such machines |
 //! | `conformance` | whether the tests that the page about runtime-spec names are there |
 //! | `suites` | the tables of other projects' suites in docs/conformance.md |
 //! | `engines` | Docker, containerd and Podman with the runtime, beside what they do with runc |
@@ -66,7 +66,7 @@ tools:
   install, uninstall        put the release binary where engines find it: `cargo xtask install help`
   size                      build the release binary; check that it is static and below 4.3 MB, and its monitor below 2 MiB
   vm [OPTIONS] -- COMMAND   run a command in a throw-away machine: `cargo xtask vm help`
-  matrix [OPTIONS]          run the tests in such machines, with several kernels: `cargo xtask matrix help`
+  matrix [OPTIONS]          run the tests here and in such machines, with several kernels: `cargo xtask matrix help`
   engines [OPTIONS] [SCRIPT...]
                             run the scripts of tests/engines: `cargo xtask engines help`
   conformance               look for the tests that docs/conformance/runtime-spec.md names

@@ -309,6 +309,9 @@ pub(crate) fn matrix(words: &[&str]) -> Result<()> {
         }
         commit => commit.transpose()?,
     };
+    if !wanted.last && wanted.cells.contains(&HOST) {
+        setup::setup()?;
+    }
     let built = if wanted.last { None } else { Some(Built::new(&results, &wanted.files)?) };
     let done = Mutex::new((Record::default(), 0));
     let work = |cell: Cell| -> Result<()> {
@@ -471,28 +474,36 @@ impl Drop for Built {
 fn run(cell: Cell, tests: &Tests, built: &Built, commit: Option<&str>, output: &Path) -> Result<()> {
     let begun = Instant::now();
     std::fs::write(output, commit.map(|commit| format!("{WHOLE}{commit}\n")).unwrap_or_default())?;
-    let programs = each_program(cell, tests, built, output);
+    // The output is appended: a test that is skipped says so to the same file by a descriptor of its own.
+    let redirect = format!("exec >> {} 2>&1\n", vm::quoted(&output.display().to_string()));
+    let programs = each_program(cell, tests, built);
     let code = if cell == HOST {
-        setup::setup()?;
+        let programs = format!("{redirect}{ON_THE_HOST}{programs}");
         let status = command::words(test::as_root_apart()?).args(["sh", "-c", &programs]).status()?;
         u8::try_from(status.code().ok_or("the tests were killed")?)?
     } else {
-        let script = into_the_machine(cell, built) + &programs;
+        let script = into_the_machine(cell, built, &redirect) + &programs;
         cell.machine(output.with_extension("console")).run(&script)?
     };
     let mut file = std::fs::File::options().append(true).open(output)?;
     Ok(writeln!(file, "{ENDED}{} s, exit code {code}", begun.elapsed().as_secs())?)
 }
 
+/// Takes away what the caller's variables would change of the tests, but for where a Debian comes from. Other machines may run beside it.
+const ON_THE_HOST: &str = "\
+    unset CARGO_TARGET_DIR RUNC_BIN $(env | sed -n 's/^\\(CLOISON_[A-Z_]*\\)=.*/\\1/p' | grep -v -x -e CLOISON_TEST_DEBIAN -e CLOISON_TEST_MIRROR)\n\
+    export RUST_BACKTRACE=0 CLOISON_TEST_PATIENCE=4\n";
+
 /// Makes a machine ready for the tests: the workspace is there by its own name, and so is who calls the runtime.
-fn into_the_machine(cell: Cell, built: &Built) -> String {
-    let workspace = workspace().display().to_string();
-    let (runtime, isolate) = (built.isolate.with_file_name("cloison"), built.isolate.display());
-    let runtime = runtime.display();
+fn into_the_machine(cell: Cell, built: &Built, redirect: &str) -> String {
+    let quoted = |path: &Path| vm::quoted(&path.display().to_string());
+    let workspace = quoted(&workspace());
+    let (runtime, isolate) = (quoted(&built.isolate.with_file_name("cloison")), quoted(&built.isolate));
     // An emulated processor is a tenth as quick as ours, and both may have neighbours.
     let patience = if cell.is_uml() { 4 } else { 10 };
     let mut script = format!(
         "mkdir -p {workspace} && mount --bind /run/share {workspace} && cd {workspace}\n\
+         {redirect}\
          export CLOISON_TEST_DEBIAN=/ TMPDIR=/tmp HOME=/root RUST_BACKTRACE=0 CLOISON_TEST_PATIENCE={patience}\n\
          mkdir -p {PROGRAMS}/deps && cp {runtime} {isolate} {PROGRAMS}/\n"
     );
@@ -519,9 +530,8 @@ fn into_the_machine(cell: Cell, built: &Built) -> String {
 }
 
 /// Runs the programs one after another.
-fn each_program(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> String {
-    // The output is appended: a test that is skipped says so to the same file by a descriptor of its own.
-    let mut script = format!("exec >> {} 2>&1; failed=0\n", vm::quoted(&output.display().to_string()));
+fn each_program(cell: Cell, tests: &Tests, built: &Built) -> String {
+    let mut script = "failed=0\n".to_owned();
     for variable in &tests.variables {
         // Writing to a String cannot fail.
         let _ = writeln!(script, "export {variable}");
@@ -532,16 +542,16 @@ fn each_program(cell: Cell, tests: &Tests, built: &Built, output: &Path) -> Stri
     let filters = tests.filters.join(" ");
     for program in &built.programs {
         let name = program.file_name().unwrap_or_default().display();
+        let words = [&built.isolate, program].map(|path| vm::quoted(&path.display().to_string()));
         let _ = writeln!(script, "echo '# {name}'");
         let _ = if cell == HOST {
-            let words = [&built.isolate, program].map(|path| vm::quoted(&path.display().to_string()));
             writeln!(script, "{} isolate {} {filters} || failed=1", words[0], words[1])
         } else {
             writeln!(
                 script,
                 "cp {} {PROGRAMS}/deps/; {context} {PROGRAMS}/xtask isolate {PROGRAMS}/deps/{name} {filters} || failed=1; \
                  rm {PROGRAMS}/deps/{name}",
-                program.display()
+                words[1]
             )
         };
     }

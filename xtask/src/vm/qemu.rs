@@ -16,7 +16,7 @@ const PACKAGES: [(&str, &str); 1] = [("qemu-system-x86", "/usr/bin/qemu-system-x
 /// Where Debian keeps the server of shared directories.
 const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
 
-/// What systemd does where it is, or makes needless.
+/// What runs before the job in a machine without systemd.
 ///
 /// A read makes Linux before 5.18 fill its pool of random numbers, for which others would wait for ever.
 ///

@@ -98,10 +98,8 @@ fn build_root(
         steps.push(Action::OpenRootfs(rootfs.to_owned()), "/root/path");
     }
     mounts::mounts(spec, &options.bundle, rootfs, facts, namespaces, steps);
-    let own_dev = !mounts::binds_dev(spec);
-    if own_dev {
-        devices::devices(spec, facts, namespaces, steps);
-    }
+    let own_dev = !mounts::binds_dev(spec, rootfs);
+    devices::devices(spec, facts, namespaces, own_dev, steps);
     hooks::container_side(spec, options, steps);
     // Everything above needs paths of the host; nothing below may reach them.
     let change = match (own_mounts, options.no_pivot) {

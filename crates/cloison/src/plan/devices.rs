@@ -28,8 +28,14 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "/dev/stderr"),
 ];
 
-/// The steps that fill `/dev`.
-pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, steps: &mut Steps<Action>) {
+/// The steps that fill `/dev`, if it is the container's own, and that make devices elsewhere.
+pub(crate) fn devices(
+    spec: &Spec,
+    facts: &HostFacts,
+    namespaces: &Namespaces,
+    own_dev: bool,
+    steps: &mut Steps<Action>,
+) {
     // Nobody may make device nodes in a user namespace (mknod(2)): the host's are bound instead.
     let in_user_namespace = namespaces.has(NamespaceFlags::USER);
     // What was bound once is a file in the root file system, which keeps mknod(2) from telling that it is not allowed. A pipe is everybody's.
@@ -37,7 +43,7 @@ pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, s
     let bind = |device: &Device| in_user_namespace || (on_host && device.kind != FileType::Fifo);
     let asked = &spec.linux.devices;
     for (path, major, minor) in DEFAULT {
-        if !asked.iter().any(|device| clean(&device.path) == Path::new(path)) {
+        if own_dev && !asked.iter().any(|device| clean(&device.path) == Path::new(path)) {
             let path = PathBuf::from(path);
             let device = Device {
                 path,
@@ -54,12 +60,16 @@ pub(crate) fn devices(spec: &Spec, facts: &HostFacts, namespaces: &Namespaces, s
         }
     }
     for (index, device) in asked.iter().enumerate() {
+        let path = clean(&device.path);
         // The pseudo terminal multiplexer is always the container's own.
-        if clean(&device.path) != Path::new("/dev/ptmx") {
+        if path != Path::new("/dev/ptmx") && (own_dev || !path.starts_with("/dev")) {
             let device = wanted(device);
             let bind = bind(&device);
             steps.push(Action::Device(device, bind), Origin::index("/linux/devices", index));
         }
+    }
+    if !own_dev {
+        return;
     }
     steps
         .push(Action::Link { target: "pts/ptmx".into(), path: "/dev/ptmx".into(), replace: true }, "runtime");

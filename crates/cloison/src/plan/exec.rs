@@ -307,7 +307,8 @@ fn newcomer_side(
         steps.push(Action::Join(Joining::ListenPid), "exec");
     }
     steps.push(Action::Join(Joining::Root), "exec");
-    if !super::mounts::binds_dev(spec) {
+    // Where that is only said by a path of the host's, `/dev/null` is what it is to the container.
+    if !super::mounts::binds_dev(spec, Path::new("/")) {
         steps.push(Action::ReopenDevNull, "exec");
     }
     if spec.process.terminal {

@@ -194,6 +194,11 @@ pub struct MountOptions {
 }
 
 impl MountOptions {
+    /// Whether the mount is to be read-only, alone or with all below it.
+    pub fn is_read_only(&self) -> bool {
+        [self.attributes, self.recursive].iter().any(|attributes| attributes.set.contains(RDONLY))
+    }
+
     /// Splits options; later ones win over earlier ones. Never fails: what is not known goes to the file system, which refuses
     /// what it does not know with a message of its own.
     pub fn parse<S: AsRef<str>>(options: &[S]) -> Self {

@@ -45,9 +45,14 @@ fn flags(propagation: spec::Propagation) -> Propagation {
         }
 }
 
-/// True if the container brings a `/dev` of its own, in which nothing is made.
-pub fn binds_dev(spec: &Spec) -> bool {
-    spec.mounts.iter().any(|mount| clean(&mount.destination) == Path::new("/dev") && mount.is_bind())
+/// True if a mount is a `/dev` that is bound from elsewhere, in which nothing is made: it is not the container's.
+fn is_dev_of_others(mount: &Mount, rootfs: &Path) -> bool {
+    mount.is_bind() && destination(mount, rootfs) == Path::new("/dev")
+}
+
+/// True if there is such a mount.
+pub fn binds_dev(spec: &Spec, rootfs: &Path) -> bool {
+    spec.mounts.iter().any(|mount| is_dev_of_others(mount, rootfs))
 }
 
 /// True if a step is there whose mount stays writable for now.
@@ -220,7 +225,7 @@ fn destination(mount: &Mount, rootfs: &Path) -> PathBuf {
     }
 }
 
-/// Mounts whose destination is written as the host's path, and options that are left out.
+/// Mounts whose destination is written as the host's path, options that are left out, and devices that are not made.
 pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
     let unmapped = spec.mounts.iter().enumerate().filter_map(|(index, mount)| {
         let option = unmapped_group(spec, mount.kind.as_deref().unwrap_or(""), &mount.options)?;
@@ -230,6 +235,13 @@ pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
                 "{option} is left out, that group is not in /linux/gidMappings: terminals belong to the group of who opens them"
             ),
         })
+    });
+    let devices = &spec.linux.devices;
+    let in_dev = devices.iter().position(|device| clean(&device.path).starts_with("/dev"));
+    let of_others = spec.mounts.iter().position(|mount| is_dev_of_others(mount, rootfs));
+    let not_made = of_others.zip(in_dev).map(|(mount, device)| Problem {
+        pointer: format!("/linux/devices/{device}"),
+        message: format!("not made, and none is in /dev, which /mounts/{mount} binds from elsewhere"),
     });
     let outside = |mount: &Mount| destination(mount, rootfs) != clean(&mount.destination);
     let written = spec.mounts.iter().enumerate().filter(|(_, mount)| outside(mount));
@@ -242,6 +254,7 @@ pub(crate) fn warnings(spec: &Spec, rootfs: &Path) -> Vec<Problem> {
             ),
         })
         .chain(unmapped)
+        .chain(not_made)
         .collect()
 }
 
@@ -332,9 +345,7 @@ pub(super) fn delegate_cgroup(
     let is_writable = |step: &MountStep| {
         matches!(&step.source, MountSource::FileSystem { fs_type, .. } if fs_type == "cgroup2")
             && step.destination == Path::new("/sys/fs/cgroup")
-            && ![step.options.attributes, step.options.recursive]
-                .iter()
-                .any(|attributes| attributes.set.contains(Attr::MOUNT_ATTR_RDONLY))
+            && !step.options.is_read_only()
     };
     let mut mounts = container.iter().filter_map(|step| match &step.action {
         Action::Mount(mount) if is_ours && is_writable(mount) => Some(step.origin.clone()),
@@ -358,7 +369,7 @@ fn legacy_cgroups(
     origin: &Origin,
     steps: &mut Steps<Action>,
 ) {
-    let read_only = step.options.attributes.set.contains(Attr::MOUNT_ATTR_RDONLY);
+    let read_only = step.options.is_read_only();
     let common = ["nosuid", "noexec", "nodev"];
     let mut top = MountOptions::parse(&[&common[..], &["mode=755"]].concat());
     top.propagation.clone_from(&step.options.propagation);

@@ -1,13 +1,12 @@
 //! What is understood but ignored, or outdated, each by its name.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use cloison_linux::capability::Capability;
 
 use super::check::parse_version;
 use super::error::Problem;
-use super::{Device, DeviceType, Mount, NamespaceType, Process, Seccomp, Spec};
+use super::{Device, DeviceType, NamespaceType, Process, Seccomp, Spec};
 
 /// The minor version whose fields are all known.
 const NEWEST_MINOR: u32 = 3;
@@ -83,12 +82,6 @@ impl Spec {
         }
         for (index, found) in linux.devices.iter().enumerate() {
             device(found, index, list);
-        }
-        let is_dev = |mount: &Mount| {
-            mount.is_bind() && Path::new(&mount.destination).components().eq(Path::new("/dev").components())
-        };
-        if let (Some(index), false) = (self.mounts.iter().position(is_dev), linux.devices.is_empty()) {
-            list.add("/linux/devices", format!("ignored, /dev is what /mounts/{index} binds there"));
         }
         if linux.personality.as_ref().is_some_and(|personality| !personality.flags.is_empty()) {
             list.add("/linux/personality/flags", "ignored, no flag is defined yet");

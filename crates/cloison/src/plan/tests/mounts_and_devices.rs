@@ -195,6 +195,10 @@ fn v1_shows_each_hierarchy_by_its_controllers_or_its_name_in_a_cgroup_namespace(
             "link /sys/fs/cgroup/cpuacct -> cpu,cpuacct",
         ]
     );
+    let mut recursively = example();
+    recursively.mounts[6].options.retain(|option| option != "ro");
+    recursively.mounts[6].options.push("rro".to_owned());
+    assert_eq!(cgroup_mounts(&recursively, &legacy()), cgroup_mounts(&example(), &legacy()));
 }
 
 #[test]

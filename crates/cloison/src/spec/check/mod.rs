@@ -130,17 +130,15 @@ fn version(version: &str, check: &mut Check<'_>) {
     }
 }
 
-/// The major and minor number of a version in semantic versioning (SemVer 2.0.0, "Backus-Naur Form Grammar").
+/// The major and minor number of a version by the grammar of semantic versioning 2.0.0.
 pub(super) fn parse_version(version: &str) -> Option<(u32, u32)> {
-    let is_number = |text: &str| {
-        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
-    };
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |text: &str| is_digits(text) && (text == "0" || !text.starts_with('0'));
     let is_word = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    // What only looks like a number is none of a release to come.
-    let is_prerelease =
-        |text: &str| is_word(text) && (is_number(text) || !text.bytes().all(|byte| byte.is_ascii_digit()));
+    // A numeric identifier of a pre-release has no leading zero; one of a build may have some.
+    let is_prerelease = |text: &str| is_word(text) && (is_number(text) || !is_digits(text));
     let (rest, build) = version.split_once('+').map_or((version, None), |(rest, build)| (rest, Some(build)));
     let (core, prerelease) = rest.split_once('-').map_or((rest, None), |(core, words)| (core, Some(words)));
     let fits =
@@ -148,8 +146,9 @@ pub(super) fn parse_version(version: &str) -> Option<(u32, u32)> {
     if !fits(build, &is_word) || !fits(prerelease, &is_prerelease) {
         return None;
     }
+    // However large: all that counts of it is that it is not 1, or not known yet.
     let mut numbers =
-        core.split('.').map(|part| if is_number(part) { part.parse::<u32>().ok() } else { None });
+        core.split('.').map(|part| is_number(part).then(|| part.parse::<u32>().unwrap_or(u32::MAX)));
     let (major, minor, _patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
     numbers.next().is_none().then_some((major, minor))
 }

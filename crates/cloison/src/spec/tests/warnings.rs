@@ -81,11 +81,6 @@ fn each_ignored_or_outdated_field_is_named() {
             "/linux/devices/0: the device 0:0",
         ),
         (
-            json!({"mounts": [{"destination": "/dev/", "source": "/dev", "options": ["rbind"]}],
-                "linux": {"devices": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]}}),
-            "/linux/devices: ignored, /dev is what /mounts/0 binds there",
-        ),
-        (
             json!({"linux": {"personality": {"domain": "LINUX", "flags": ["X"]}}}),
             "/linux/personality/flags: ignored",
         ),

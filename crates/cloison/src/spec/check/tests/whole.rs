@@ -25,6 +25,7 @@ fn versions_of_major_one_are_accepted_and_others_not() {
         "1.0.0-rc.10-x.0+001.-",
         "1.0.0+a-b",
         "1.10.20",
+        "1.0.99999999999999999999",
     ] {
         accepts(&with("/ociVersion", json!(version)));
     }
