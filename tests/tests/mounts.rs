@@ -387,6 +387,15 @@ fn an_unknown_root_propagation_is_refused() {
     output.refused_saying(&["sideways"]);
 }
 
+/// An idmapped mount on /mnt: root's files are those of uid 1000 and gid 2000.
+fn mapped(volume: &std::path::Path, options: [&str; 2]) -> serde_json::Value {
+    json!({
+        "destination": "/mnt", "type": "bind", "source": volume.to_str().unwrap(), "options": options,
+        "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1000}],
+        "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 1000}],
+    })
+}
+
 #[test]
 fn idmapped_mounts_show_mapped_owners() {
     skip_unless!(
@@ -398,15 +407,8 @@ fn idmapped_mounts_show_mapped_owners() {
     let volume = sandbox.directory("volume");
     fs::write(volume.join("file"), "").unwrap();
     std::os::unix::fs::chown(volume.join("file"), Some(5), Some(6)).unwrap();
-    let bundle = sandbox.busybox("stat -c '%u %g' /mnt/file").push(
-        "/mounts",
-        json!({
-            "destination": "/mnt", "type": "bind", "source": volume.to_str().unwrap(), "options": ["bind", "idmap"],
-            "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1000}],
-            "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 1000}],
-        }),
-    );
-    let output = bundle.run();
+    let mount = mapped(&volume, ["bind", "idmap"]);
+    let output = sandbox.busybox("stat -c '%u %g' /mnt/file").push("/mounts", mount).run();
     assert_eq!(output.ok(), "1005 2006\n", "{}", output.describe());
 }
 
@@ -426,14 +428,8 @@ fn ridmap_maps_the_mounts_below_too_and_idmap_does_not() {
     std::os::unix::fs::chown(&file, Some(5), Some(6)).unwrap();
     sandbox.bind(&other, &below);
     for (option, owner) in [("idmap", "5 6\n"), ("ridmap", "1005 2006\n")] {
-        let bundle = sandbox.busybox("stat -c '%u %g' /mnt/below/file").push(
-            "/mounts",
-            json!({
-                "destination": "/mnt", "type": "bind", "source": volume.to_str().unwrap(), "options": ["rbind", option],
-                "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1000}],
-                "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 1000}],
-            }),
-        );
+        let mount = mapped(&volume, ["rbind", option]);
+        let bundle = sandbox.busybox("stat -c '%u %g' /mnt/below/file").push("/mounts", mount);
         assert_eq!(bundle.run().ok(), owner, "{option}");
     }
 }
