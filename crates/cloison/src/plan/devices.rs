@@ -40,7 +40,7 @@ pub(crate) fn devices(
     let in_user_namespace = namespaces.has(NamespaceFlags::USER);
     // What was bound once is a file in the root file system, which keeps mknod(2) from telling that it is not allowed. A pipe is everybody's.
     let on_host = facts.binds_devices && !namespaces.has(NamespaceFlags::MOUNT);
-    let bind = |device: &Device| in_user_namespace || (on_host && device.kind != FileType::Fifo);
+    let bind = |device: &Device| (in_user_namespace || on_host) && device.kind != FileType::Fifo;
     let asked = &spec.linux.devices;
     for (path, major, minor) in DEFAULT {
         if own_dev && !asked.iter().any(|device| clean(&device.path) == Path::new(path)) {

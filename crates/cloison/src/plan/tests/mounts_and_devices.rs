@@ -339,6 +339,21 @@ fn nothing_is_made_in_a_dev_that_is_bound() {
     let made =
         |line: &&String| line.contains("device") || line.contains("link") || line.contains("streams on");
     assert_eq!(lines.iter().filter(made).count(), 0, "{lines:#?}");
+    spec.linux.devices.push(device("/opt/fuse", DeviceType::Character));
+    let lines = container(&plan(&spec));
+    let expected = "make device /opt/fuse c 10:229 mode 4640 owner 7:0  [/linux/devices/1]";
+    assert_eq!(lines.iter().filter(made).collect::<Vec<_>>(), [expected]);
+}
+
+#[test]
+fn pipes_are_made_where_devices_are_bound() {
+    let mut spec = example_with_user_namespace();
+    spec.linux.devices =
+        vec![device("/dev/fuse", DeviceType::Character), device("/dev/pipe", DeviceType::Fifo)];
+    let lines = container(&plan(&spec));
+    let of = |pointer: &str| lines.iter().find(|line| line.ends_with(pointer)).unwrap();
+    assert!(of("[/linux/devices/0]").starts_with("bind "), "{lines:#?}");
+    assert!(of("[/linux/devices/1]").starts_with("make device /dev/pipe p"), "{lines:#?}");
 }
 
 #[test]
