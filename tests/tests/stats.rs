@@ -65,15 +65,18 @@ fn json_has_the_numbers_of_the_kernel() {
     let sandbox = Sandbox::new();
     let busy = sandbox.busybox("while :; do :; done").start();
     let idle = sandbox.sleeper().start();
-    let output =
-        sandbox.cloison(["stats", "--once", "--interval", "500ms", "--format", "json", busy.id(), idle.id()]);
-    let rows = output.json();
+    let percent = |row: &Value| row["cpuPercent"].as_f64().unwrap();
+    let mut rows = Value::Null;
+    // The other tests of the run take their share of the processors, and of a slow machine all of it for a while.
+    until("the busy one is busy", || {
+        let words = ["stats", "--once", "--interval", "500ms", "--format", "json", busy.id(), idle.id()];
+        rows = sandbox.cloison(words).json();
+        percent(&rows[0]) > 5.0
+    });
     let (first, second) = (&rows[0], &rows[1]);
     assert_eq!((&first["id"], &second["id"]), (&json!(busy.id()), &json!(idle.id())), "{rows}");
     assert_eq!((&first["pid"], &first["status"]), (&json!(busy.pid()), &json!("running")), "{rows}");
-    let percent = |row: &Value| row["cpuPercent"].as_f64().unwrap();
-    // The other tests of the run take their share of the processors.
-    assert!(percent(first) > 5.0 && percent(first) < 110.0, "{rows}");
+    assert!(percent(first) < 110.0, "{rows}");
     assert!(percent(second) < 5.0, "{rows}");
     assert!(first["stats"]["cpu"]["usage"]["totalNs"].as_u64().unwrap() > 1_000_000, "{rows}");
     assert_eq!(second["stats"]["pids"]["current"], 1, "{rows}");
