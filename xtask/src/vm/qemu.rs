@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::{Booted, Machine, until_we_end};
+use super::{Booted, Machine, quoted, until_we_end};
 use crate::{Result, command, setup};
 
 /// (`virtiofsd` comes with it on Debian 12.)
@@ -16,17 +16,21 @@ const PACKAGES: [(&str, &str); 1] = [("qemu-system-x86", "/usr/bin/qemu-system-x
 /// Where Debian keeps the server of shared directories.
 const VIRTIOFSD: [&str; 2] = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
 
+/// Attaches a program to a cgroup.
+const ALLOW_DEVICES: &str = include_str!("allow_devices.py");
+
 /// What runs before the job in a machine without systemd.
 ///
 /// A read makes Linux before 5.18 fill its pool of random numbers, for which others would wait for ever.
 ///
-/// A cpuset, a quota and a frozen cgroup of v1 are there for the machine's whole life, and not now some and now none: with the first and the last one of each
-/// kind the kernel changes its own code (static keys: `cpusets_enabled` in what hands out pages, `freezer_active` in what each kernel thread runs). Processors
-/// that qemu 7.2 emulates may trip over that, in a dead lock or a panic (`Oops: int3`).
+/// A cpuset, a quota, a program about devices (v2) and a frozen cgroup (v1) are there for the machine's whole life, and not now some and now none: with the first
+/// and the last one of each kind the kernel changes its own code (static keys: `cpusets_enabled` in what hands out pages, `freezer_active` in what each kernel
+/// thread runs). Processors that qemu 7.2 emulates may trip over that, in a dead lock or a panic (`Oops: int3`).
 const WITHOUT_SYSTEMD: &str = "\
     head -c 1 /dev/random > /dev/null\n\
     cd /sys/fs/cgroup && if [ -e cgroup.subtree_control ]; then \
-        echo +cpu +cpuset > cgroup.subtree_control && mkdir steady && echo 100000 > steady/cpu.max; \
+        echo +cpu +cpuset > cgroup.subtree_control && mkdir steady && echo 100000 > steady/cpu.max && \
+        python3 -c \"$allow_devices\" steady; \
     else \
         mkdir cpu/steady freezer/steady && echo 100000 > cpu/steady/cpu.cfs_quota_us && echo FROZEN > freezer/steady/freezer.state && \
         { ! [ -e cpuset ] || mkdir cpuset/steady; }; \
@@ -44,7 +48,11 @@ pub(super) fn boot(
     let initrd = scratch.join("initrd");
     let mut file = File::create(&initrd)?;
     std::io::copy(&mut File::open(kernel.join("initrd"))?, &mut file)?;
-    let first = if machine.init == "none" { WITHOUT_SYSTEMD } else { "" };
+    let first = if machine.init == "none" {
+        format!("allow_devices={}\n{WITHOUT_SYSTEMD}", quoted(ALLOW_DEVICES))
+    } else {
+        String::new()
+    };
     file.write_all(&archive(format!("{first}{script}\n").as_bytes()))?;
     setup::install(&PACKAGES)?;
     let mut command = until_we_end(Path::new("qemu-system-x86_64"));
