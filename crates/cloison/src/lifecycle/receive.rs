@@ -46,15 +46,15 @@ pub enum Receiving {
 /// # Errors
 /// [`Error::Occupied`]; the socket cannot be made; what was sent is no terminal.
 pub fn receive(path: &Path, receiving: Receiving) -> Result<u8, Error> {
-    let door = Door::open(path)?;
-    if receiving != Receiving::Null {
-        claim()?;
-    }
-    signals::block_all().doing("blocking signals")?;
-    let signals = SignalFd::new(SignalSet::ALL).doing("watching signals")?;
     if receiving == Receiving::Null {
-        return read_all(&door, &signals);
+        // Whoever finds the socket may end us at once, and it goes with us.
+        let signals = block_signals()?;
+        return read_all(&Door::open(path)?, &signals);
     }
+    // While we are kept in the background, where somebody may connect already, nothing is blocked that could end us.
+    let door = Door::open(path)?;
+    claim()?;
+    let signals = block_signals()?;
     loop {
         if let Some(signal) = wait(&[door.listener.as_fd()], &signals)? {
             return Ok(code(signal));
@@ -72,6 +72,11 @@ pub fn receive(path: &Path, receiving: Receiving) -> Result<u8, Error> {
             Err(error) => log::warn!("{error}"),
         }
     }
+}
+
+fn block_signals() -> Result<SignalFd, Error> {
+    signals::block_all().doing("blocking signals")?;
+    SignalFd::new(SignalSet::ALL).doing("watching signals")
 }
 
 /// Relays until the terminal has ended, or a signal comes that is to end us.
