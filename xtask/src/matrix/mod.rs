@@ -1,6 +1,7 @@
 //! The integration tests here, and on other kernels and other layouts of cgroups, each in a throw-away machine.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -473,7 +474,14 @@ impl Drop for Built {
 /// Runs a cell; what is printed goes to a file, [`Outcome::of`].
 fn run(cell: Cell, tests: &Tests, built: &Built, commit: Option<&str>, output: &Path) -> Result<()> {
     let begun = Instant::now();
-    std::fs::write(output, commit.map(|commit| format!("{WHOLE}{commit}\n")).unwrap_or_default())?;
+    let mut file = File::options().create(true).append(true).open(output)?;
+    if file.try_lock().is_err() {
+        return Err(format!("another run is at it, and writes to {}", output.display()).into());
+    }
+    file.set_len(0)?;
+    if let Some(commit) = commit {
+        writeln!(file, "{WHOLE}{commit}")?;
+    }
     // The output is appended: a test that is skipped says so to the same file by a descriptor of its own.
     let redirect = format!("exec >> {} 2>&1\n", vm::quoted(&output.display().to_string()));
     let programs = each_program(cell, tests, built);
@@ -485,7 +493,6 @@ fn run(cell: Cell, tests: &Tests, built: &Built, commit: Option<&str>, output: &
         let script = into_the_machine(cell, built, &redirect) + &programs;
         cell.machine(output.with_extension("console")).run(&script)?
     };
-    let mut file = std::fs::File::options().append(true).open(output)?;
     Ok(writeln!(file, "{ENDED}{} s, exit code {code}", begun.elapsed().as_secs())?)
 }
 
