@@ -172,6 +172,10 @@ fn nothing_is_made_in_a_bound_dev_however_its_place_is_written() {
         let output = bundle.run();
         assert_eq!(output.ok(), "/elsewhere\n", "{place}");
         assert!(output.stderr.contains("/linux/devices/0: not made"), "{place}: {}", output.stderr);
+        // Whose standard input is the host's null device.
+        let container = bundle.args(["sleep", "1000"]).start();
+        container.exec(["true"]).ok();
+        container.end();
         assert_eq!(std::fs::read_dir(&dev).unwrap().count(), 0, "{place}");
     }
 }

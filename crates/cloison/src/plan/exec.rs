@@ -26,6 +26,8 @@ pub use asked::{Asked, ProcessFlags, Refusal};
 /// What the machine and the container are like, as far as an `exec` asks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExecFacts {
+    /// The absolute path of the root file system, as the container was made of it.
+    pub rootfs: PathBuf,
     /// The runtime may enter namespaces with the rights that it has outside (`CAP_SYS_ADMIN`), and not only those that it owns.
     pub privileged: bool,
     /// The container's processes may not leave or join groups.
@@ -307,8 +309,7 @@ fn newcomer_side(
         steps.push(Action::Join(Joining::ListenPid), "exec");
     }
     steps.push(Action::Join(Joining::Root), "exec");
-    // Where that is only said by a path of the host's, `/dev/null` is what it is to the container.
-    if !super::mounts::binds_dev(spec, Path::new("/")) {
+    if !super::mounts::binds_dev(spec, &facts.rootfs) {
         steps.push(Action::ReopenDevNull, "exec");
     }
     if spec.process.terminal {

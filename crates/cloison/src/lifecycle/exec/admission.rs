@@ -250,6 +250,7 @@ pub(super) fn facts(spec: &Spec, state: &State) -> Result<ExecFacts, Error> {
         || process::identity().doing("reading the runtime's capabilities")?.capabilities.contains(sys_admin);
     let resources = if joins_user { limits(spec) } else { Vec::new() };
     Ok(ExecFacts {
+        rootfs: PathBuf::from(&state.rootfs),
         modules: Modules::detect(),
         privileged,
         groups_denied: groups_denied(state),
