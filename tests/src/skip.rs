@@ -56,6 +56,18 @@ macro_rules! runc_lacks {
     };
 }
 
+/// Ends the test where nobody can make idmapped mounts, or the runtime knows none.
+#[macro_export]
+macro_rules! needs_idmapped_mounts {
+    () => {
+        $crate::skip_unless!(
+            $crate::host::has_idmapped_mounts(),
+            "needs idmapped mounts (Linux 5.12, and root as who makes them)"
+        );
+        $crate::runc_lacks!("1.2: idmapped mounts");
+    };
+}
+
 /// Prints `skipped: <test>: <reason>` to the test's output and to the terminal of the run.
 ///
 /// The runner shows no output of tests that pass, so the line also goes to the runner's own standard error.

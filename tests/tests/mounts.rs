@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use cloison_tests::{
-    Bundle, Kind, Rootfs, Sandbox, caller, host, json, only_for, only_root, runc_lacks, runtime, skip_unless,
+    Bundle, Kind, Rootfs, Sandbox, caller, host, json, needs_idmapped_mounts, only_for, only_root,
+    runc_lacks, runtime, skip_unless,
 };
 
 /// The words after the mount point in a line of `mount`: type and options.
@@ -398,11 +399,7 @@ fn mapped(volume: &std::path::Path, options: [&str; 2]) -> serde_json::Value {
 
 #[test]
 fn idmapped_mounts_show_mapped_owners() {
-    skip_unless!(
-        host::has_idmapped_mounts(),
-        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
-    );
-    runc_lacks!("1.2: idmapped mounts");
+    needs_idmapped_mounts!();
     let sandbox = Sandbox::new();
     let volume = sandbox.directory("volume");
     fs::write(volume.join("file"), "").unwrap();
@@ -414,11 +411,7 @@ fn idmapped_mounts_show_mapped_owners() {
 
 #[test]
 fn ridmap_maps_the_mounts_below_too_and_idmap_does_not() {
-    skip_unless!(
-        host::has_idmapped_mounts(),
-        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
-    );
-    runc_lacks!("1.2: idmapped mounts");
+    needs_idmapped_mounts!();
     let sandbox = Sandbox::new();
     let volume = sandbox.directory("volume");
     // A tmpfs would take id maps since Linux 6.3 only.
@@ -436,11 +429,7 @@ fn ridmap_maps_the_mounts_below_too_and_idmap_does_not() {
 
 #[test]
 fn idmapped_mounts_in_a_user_namespace_show_the_hosts_owner_as_ours() {
-    skip_unless!(
-        host::has_idmapped_mounts(),
-        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
-    );
-    runc_lacks!("1.2: idmapped mounts");
+    needs_idmapped_mounts!();
     let sandbox = Sandbox::new();
     let volume = sandbox.directory("volume");
     fs::write(volume.join("file"), "").unwrap();
@@ -493,11 +482,7 @@ fn a_bind_source_may_be_what_was_mounted_in_the_container_before() {
 
 #[test]
 fn an_idmapped_source_may_be_what_was_mounted_in_the_container_before() {
-    skip_unless!(
-        host::has_idmapped_mounts(),
-        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
-    );
-    runc_lacks!("1.2: idmapped mounts");
+    needs_idmapped_mounts!();
     let sandbox = Sandbox::new();
     let mappings = json!([{"containerID": 0, "hostID": 1000, "size": 1000}]);
     let bundle = bound_again(&sandbox, sandbox.busybox(""), &mappings);
@@ -506,11 +491,7 @@ fn an_idmapped_source_may_be_what_was_mounted_in_the_container_before() {
 
 #[test]
 fn an_idmapped_source_may_be_what_was_mounted_in_a_container_with_a_user_namespace_before() {
-    skip_unless!(
-        host::has_idmapped_mounts(),
-        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
-    );
-    runc_lacks!("1.2: idmapped mounts");
+    needs_idmapped_mounts!();
     let sandbox = Sandbox::new();
     let mappings = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
     let bundle = sandbox.bundle(Rootfs::busybox().owned_by(100_000, 100_000)).user_namespace(100_000);

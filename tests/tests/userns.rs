@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cloison_tests::{Bundle, Rootfs, Sandbox, host, json, only_for, only_root, runc_lacks, skip_unless};
+use cloison_tests::{Bundle, Rootfs, Sandbox, json, needs_idmapped_mounts, only_for, only_root, runc_lacks};
 
 /// The first host id of the mapping.
 const FIRST: u32 = 100_000;
@@ -129,11 +129,7 @@ fn all_namespaces_of_a_container_but_its_mounts_are_joined() {
 
 #[test]
 fn a_source_is_idmapped_like_the_user_namespace_that_is_joined() {
-    skip_unless!(
-        host::has_idmapped_mounts(),
-        "needs idmapped mounts (Linux 5.12, and root as who makes them)"
-    );
-    runc_lacks!("1.2: idmapped mounts");
+    needs_idmapped_mounts!();
     let sandbox = Sandbox::new();
     let volume = sandbox.directory("volume");
     fs::write(volume.join("file"), "").unwrap();

@@ -68,7 +68,7 @@ fn numbers_that_are_left_out_are_0() {
     assert_eq!((argument.index, argument.value, argument.value_two), (0, 0, 0));
 }
 
-/// glossary.md, "JSON": there is to be none. Go, and so `runc`, takes the last.
+/// glossary.md, "JSON": there is to be none. Of texts and numbers Go, and so `runc`, takes the last, too.
 #[test]
 fn the_last_of_two_members_of_one_name_holds() {
     let twice = LEAST.replace(r#""cwd": "/""#, r#""cwd": "/first", "cwd": "/last""#);
