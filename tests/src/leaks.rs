@@ -67,7 +67,8 @@ pub(crate) fn settle(sandbox: &Sandbox) -> Vec<Leak> {
 
 /// Ends the processes of the sandbox and takes its mounts and cgroups away, so that other tests are not disturbed.
 pub(crate) fn clean_up(sandbox: &Sandbox) {
-    let deadline = Instant::now() + patient(GRACE);
+    // What a test has left that failed may be busy, and the machine, too: nobody comes after this.
+    let deadline = Instant::now() + patient(GRACE) * 6;
     while Instant::now() < deadline {
         let left = survey(sandbox);
         if left.is_empty() {
